@@ -1,0 +1,112 @@
+"""Frozen dataclasses to plain values and back; a key that is not a field is an error, wherever it comes from.
+
+Configs nest (an experiment holds a model's config), live beside the class they configure, and travel as JSON
+in run folders and checkpoints. Dotted names (`model.codebook_size`) address a field from outside: sweeps,
+command line and notebooks all use `override`.
+"""
+
+import dataclasses
+import types
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from .errors import SpeechlibError, UnknownName
+
+Config = TypeVar("Config")
+
+
+def to_dict(config) -> dict[str, Any]:
+    """Plain values (dicts, lists, numbers, strings) of a config, nested ones included."""
+    return {f.name: _plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
+
+
+def from_dict(cls: type[Config], values: dict[str, Any]) -> Config:
+    """The config that `to_dict` describes. Raises UnknownName for a key without a field, SpeechlibError for a wrong type."""
+    if not isinstance(values, dict):
+        raise SpeechlibError(f"{cls.__name__} needs a mapping of its fields, got {values!r}")
+    hints = get_type_hints(cls)
+    known = {f.name for f in dataclasses.fields(cls)}
+    for key in values:
+        if key not in known:
+            raise UnknownName(f"field of {cls.__name__}", key, known)
+    try:
+        return cls(**{key: _typed(hints[key], value, f"{cls.__name__}.{key}") for key, value in values.items()})
+    except TypeError as error:
+        raise SpeechlibError(f"{cls.__name__}: {error}") from None
+
+
+def override(config: Config, changes: dict[str, Any]) -> Config:
+    """A copy with dotted fields replaced: override(experiment, {"model.codebook_size": 10})."""
+    for name, value in changes.items():
+        config = _replace(config, name.split("."), value, name)
+    return config
+
+
+def flatten(config, prefix: str = "") -> dict[str, Any]:
+    """Dotted name -> plain value for every leaf, for tables and comparisons."""
+    leaves: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            leaves |= flatten(value, f"{prefix}{field.name}.")
+        else:
+            leaves[prefix + field.name] = _plain(value)
+    return leaves
+
+
+def _replace(config, path: list[str], value, dotted: str):
+    fields = {f.name for f in dataclasses.fields(config)} if dataclasses.is_dataclass(config) else set()
+    if path[0] not in fields:
+        raise UnknownName(f"field of {type(config).__name__}", path[0] if fields else dotted, fields)
+    if len(path) > 1:
+        value = _replace(getattr(config, path[0]), path[1:], value, dotted)
+    else:
+        value = _typed(get_type_hints(type(config))[path[0]], value, dotted)
+    return dataclasses.replace(config, **{path[0]: value})
+
+
+def _plain(value):
+    if dataclasses.is_dataclass(value):
+        return to_dict(value)
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _typed(hint, value, name: str):
+    """`value` as the annotation wants it: lists become tuples, mappings become configs, whole floats become ints."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return value
+    if origin in (Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        errors = []
+        for option in (a for a in arguments if a is not type(None)):
+            try:
+                return _typed(option, value, name)
+            except SpeechlibError as error:
+                errors.append(str(error))
+        raise SpeechlibError(errors[0])
+    if origin is tuple:
+        if not isinstance(value, (tuple, list)):
+            raise SpeechlibError(f"{name} needs a list, got {value!r}")
+        if arguments[-1] is Ellipsis:
+            return tuple(_typed(arguments[0], item, f"{name}[{i}]") for i, item in enumerate(value))
+        if len(value) != len(arguments):
+            raise SpeechlibError(f"{name} needs {len(arguments)} values, got {len(value)}: {value!r}")
+        return tuple(_typed(a, item, f"{name}[{i}]") for i, (a, item) in enumerate(zip(arguments, value)))
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise SpeechlibError(f"{name} needs a mapping, got {value!r}")
+        return {_typed(arguments[0], k, name): _typed(arguments[1], v, f"{name}.{k}") for k, v in value.items()}
+    if dataclasses.is_dataclass(hint):
+        return value if isinstance(value, hint) else from_dict(hint, value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint is int and isinstance(value, float) and value.is_integer():
+        return int(value)
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise SpeechlibError(f"{name} needs {hint.__name__}, got {value!r} ({type(value).__name__})")
+    return value

@@ -1,0 +1,25 @@
+"""Shared fixtures: real recordings where there are some, and threads kept to one so that step loops stay quick."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real recordings. Tests that ask for it are skipped, with the reason, where there is none."""
+    root = os.environ.get("SPEECHLIB_REAL_DATA")
+    if not root or not Path(root).is_dir():
+        pytest.skip("no real recordings: set SPEECHLIB_REAL_DATA to a folder of them")
+    return Path(root)
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch) -> Path:
+    """A project with empty data and outputs of its own."""
+    monkeypatch.setenv("SPEECHLIB_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("SPEECHLIB_OUTPUTS", str(tmp_path / "outputs"))
+    return tmp_path
