@@ -1,0 +1,373 @@
+"""The run folder: one training, whole in one place, named by what it is.
+
+    outputs/runs/vqvae-demo-0-3f2a9c01b7de/      system - preset - seed - fingerprint of the resolved experiment
+        config.json            {format, system, preset, seed, experiment, versions, git}
+        status.json            {state, step, reason}
+        metrics.jsonl          one line per logged step, training and validation (TensorBoard: tensorboard/)
+        checkpoint.safetensors the model to use (averaged weights where averaged), with its config and sizes
+        training.safetensors   what a killed training continues from: weights, their average, optimiser, step
+        recordings/            gradients.jsonl, codebook-00000100.safetensors
+        samples/ figures/ summary.json
+
+A run is its resolved experiment: two names for one experiment are one run, and no name is ever matched by its
+beginning. Nothing in the folder is pickled.
+"""
+
+import fcntl
+import importlib.metadata
+import json
+import platform
+import shutil
+import subprocess
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from . import configs, files
+from .errors import BadFile, SpeechlibError, UnknownName
+
+FORMAT = 1
+PACKAGES = ("torch", "torchaudio", "numpy", "accelerate", "librosa", "lhotse", "scikit-learn")
+
+
+@dataclass(frozen=True)
+class Run:
+    path: Path
+    config: dict
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def system(self) -> str:
+        return self.config["system"]
+
+    @property
+    def preset(self) -> str:
+        return self.config["preset"]
+
+    @property
+    def seed(self) -> int:
+        return self.config["seed"]
+
+    @property
+    def status(self) -> str:
+        """new, running, interrupted, done or failed. A run is running while a process holds its lock."""
+        state = self._status()["state"]
+        return "interrupted" if state == "running" and not self._is_locked() else state
+
+    @property
+    def reason(self) -> str:
+        """Why it failed; empty for all others."""
+        return self._status()["reason"]
+
+    @property
+    def step(self) -> int:
+        """The step of the last checkpoint."""
+        return self._status()["step"]
+
+    def mark(self, state: str, step: int | None = None, reason: str = "") -> None:
+        step = self.step if step is None else step
+        files.write_json(self.path / "status.json", {"state": state, "step": step, "reason": reason})
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.path / "checkpoint.safetensors"
+
+    @property
+    def training_state(self) -> Path:
+        return self.path / "training.safetensors"
+
+    @property
+    def experiment(self) -> dict:
+        """The resolved experiment as plain values; `systems.experiment_of` makes a config of it."""
+        return self.config["experiment"]
+
+    @property
+    def summary(self) -> dict:
+        """What the evaluation after training found; empty before it."""
+        path = self.path / "summary.json"
+        return files.read_json(path) if path.exists() else {}
+
+    def write_summary(self, values: dict) -> None:
+        files.write_json(self.path / "summary.json", values)
+
+    def folder(self, name: str) -> Path:
+        """recordings, samples or figures, made when first asked for."""
+        (self.path / name).mkdir(exist_ok=True)
+        return self.path / name
+
+    def metrics(self, part: str = "train"):
+        """DataFrame of the logged steps of one part (train or validation), a column per term."""
+        import pandas
+
+        lines = [line for line in read_lines(self.path / "metrics.jsonl") if line["part"] == part]
+        return pandas.DataFrame(lines, columns=list(lines[0]) if lines else ["step", "part"]).drop(columns="part")
+
+    def gradients(self) -> list[dict]:
+        """The recorded gradients in order: {step, layers: {name: [largest, mean absolute value]}}."""
+        return read_lines(self.path / "recordings" / "gradients.jsonl")
+
+    def codebooks(self) -> list[Path]:
+        """The recorded codebooks in order of their steps."""
+        return sorted(self.path.glob("recordings/codebook-*.safetensors"))
+
+    @contextmanager
+    def locked(self):
+        """Hold the run for this process: a second one waits here until the first is through or dead."""
+        with (self.path / ".lock").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _is_locked(self) -> bool:
+        try:
+            with (self.path / ".lock").open() as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
+    def _status(self) -> dict:
+        path = self.path / "status.json"
+        return files.read_json(path) if path.exists() else {"state": "new", "step": 0, "reason": ""}
+
+
+class Unreadable(NamedTuple):
+    """A folder among the runs that this version cannot read, and why."""
+
+    path: Path
+    reason: str
+
+
+def folder() -> Path:
+    return files.outputs_dir() / "runs"
+
+
+def identity(experiment: dict) -> str:
+    """12 digits for a resolved experiment. The preset is only its label: the same values are the same run."""
+    return files.fingerprint({key: value for key, value in experiment.items() if key != "preset"})
+
+
+def create(experiment) -> Run:
+    """The run of an experiment (a config with system, preset and seed): made, or opened where there is one."""
+    run = find(experiment)
+    if run is not None:
+        return run
+    values = configs.to_dict(experiment)
+    path = folder() / f"{experiment.system}-{experiment.preset}-{experiment.seed}-{identity(values)}"
+    config = {"format": FORMAT, "system": experiment.system, "preset": experiment.preset, "seed": experiment.seed}
+    config |= {"experiment": values, "versions": versions(), "git": git_commit()}
+    folder().mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(dir=folder(), prefix=f".{path.name}."))
+    files.write_json(part / "config.json", config)
+    try:
+        part.rename(path)
+    except OSError:  # another process made it in the meantime
+        shutil.rmtree(part)
+    return open(path)
+
+
+def open(path: str | Path) -> Run:
+    """The run in a folder; a bare name is looked for among the runs.
+
+    Raises SpeechlibError where there is none, BadFile for a folder that another version made or that is damaged.
+    """
+    path = Path(path) if len(Path(path).parts) > 1 else folder() / path
+    if not path.is_dir():
+        known = [entry.name for entry in _entries()]
+        raise SpeechlibError(f"no run at {path}") if path.parent != folder() else UnknownName("run", path.name, known)
+    config = files.read_json(path / "config.json")
+    if not isinstance(config, dict) or "format" not in config:
+        raise BadFile(path / "config.json", "is not the config of a run: it has no `format`")
+    if config["format"] != FORMAT:
+        made_by = config.get("versions", {}).get("speechlib", "unknown")
+        raise BadFile(
+            path / "config.json",
+            f"has run format {config['format']} (made by speechlib {made_by}), this version reads format {FORMAT}: "
+            "read it with that version, or delete the folder and train again",
+        )
+    if missing := {"system", "preset", "seed", "experiment"} - config.keys():
+        raise BadFile(path / "config.json", f"lacks {', '.join(sorted(missing))}: delete the folder and train again")
+    return Run(path, config)
+
+
+def find(experiment) -> Run | None:
+    """The run of exactly this experiment, or None."""
+    fingerprint = identity(configs.to_dict(experiment))
+    for path in _entries():
+        if path.name.rsplit("-", 1)[-1] == fingerprint:
+            return open(path)
+    return None
+
+
+def require(experiment, made_by: str) -> Run:
+    """The finished run of this experiment. Raises SpeechlibError that names what makes it (`made_by`)."""
+    run = find(experiment)
+    if run is None or run.status != "done":
+        state = "is missing" if run is None else f"is {run.status} at step {run.step} ({run.path})"
+        raise SpeechlibError(
+            f"the {experiment.system} run of preset {experiment.preset!r}, seed {experiment.seed}, {state}: "
+            f"{made_by} makes it"
+        )
+    return run
+
+
+def list_runs(check=None) -> list[Run | Unreadable]:
+    """Every run, by name. One that cannot be opened, or that `check(run)` refuses, is listed as Unreadable."""
+    found = []
+    for path in _entries():
+        try:
+            run = open(path)
+            run.status, run.summary  # noqa: B018  a damaged status or summary makes it unreadable as well
+            if check is not None:
+                check(run)
+            found.append(run)
+        except SpeechlibError as error:
+            found.append(Unreadable(path, str(error)))
+    return found
+
+
+def compare(runs: list[Run]):
+    """DataFrame, a row per run: the settings in which they differ, then status and summary."""
+    import pandas
+
+    settings = pandas.DataFrame([_leaves(run.experiment) for run in runs], index=[run.name for run in runs])
+    differ = [name for name in settings if settings[name].map(json.dumps).nunique() > 1]
+    results = pandas.DataFrame([{"status": run.status} | run.summary for run in runs], index=settings.index)
+    return settings[differ].join(results, rsuffix=" (result)")
+
+
+def append_line(path: Path, line: dict) -> None:
+    path.parent.mkdir(exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def read_lines(path: Path) -> list[dict]:
+    """The lines of a .jsonl file. A last line that a kill cut short is not there; any other damage raises BadFile."""
+    if not path.exists():
+        return []
+    *whole, _cut_short = path.read_text(encoding="utf-8").split("\n")
+    lines = []
+    for number, line in enumerate(whole, start=1):
+        try:
+            lines.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            raise BadFile(path, f"is damaged ({error}): delete the run and train again", f"line {number}") from None
+    return lines
+
+
+def rewind(run: Run, step: int) -> None:
+    """Forget what was logged and recorded after `step`: a resumed training writes it again."""
+    for path in (run.path / "metrics.jsonl", run.path / "recordings" / "gradients.jsonl"):
+        if path.exists():
+            kept = [json.dumps(line) + "\n" for line in read_lines(path) if line["step"] <= step]
+            with files.atomic(path) as part:
+                part.write_text("".join(kept), encoding="utf-8")
+    for path in run.codebooks():
+        if int(path.stem.rsplit("-", 1)[-1]) > step:
+            path.unlink()
+
+
+def save_tensors(path: Path, tensors: dict, metadata: dict) -> None:
+    """A safetensors file that is there whole or not at all; metadata values are stored as JSON."""
+    from safetensors.torch import save_file
+
+    # Clones: safetensors refuses tensors that share memory, as the weights of shared blocks do.
+    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    with files.atomic(path) as part:
+        save_file(plain, part, {key: json.dumps(value) for key, value in metadata.items()})
+
+
+def load_tensors(path: Path) -> tuple[dict, dict]:
+    """(tensors, metadata) of a safetensors file. Raises BadFile where it is missing, truncated or something else."""
+    from safetensors import SafetensorError, safe_open
+
+    if not Path(path).is_file():
+        raise BadFile(path, "does not exist: has this run reached its first checkpoint?")
+    try:
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            return tensors, {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise BadFile(path, f"is truncated or no safetensors file ({error}): delete it and train again") from None
+
+
+def save_model(path: Path, model, system: str, weights: dict | None = None, **more) -> None:
+    """Weights (of `model`, or `weights` in their place) with all that is needed to build the model again."""
+    metadata = {"format": FORMAT, "system": system, "config": configs.to_dict(model.config), "sizes": model.sizes}
+    save_tensors(path, model.state_dict() if weights is None else weights, metadata | more)
+
+
+def load_model(path: str | Path):
+    """The model in a checkpoint, in eval mode, from this one file.
+
+    Raises BadFile for a damaged file, another format, and weights that do not fit the config they travel with.
+    """
+    from typing import get_type_hints
+
+    from .models import MODELS
+
+    tensors, metadata = load_tensors(Path(path))
+    if metadata.get("format") != FORMAT:
+        raise BadFile(path, f"has checkpoint format {metadata.get('format')}, this version reads format {FORMAT}")
+    if metadata["system"] not in MODELS:
+        raise UnknownName("model", metadata["system"], MODELS)
+    kind = MODELS[metadata["system"]]
+    config = configs.from_dict(get_type_hints(kind.__init__)["config"], metadata["config"])
+    model = kind(config, **metadata["sizes"])
+    load_weights(model, tensors, path)
+    return model.eval()
+
+
+def load_weights(model, tensors: dict, path: str | Path) -> None:
+    """model.load_state_dict, with an error that names the first weight that does not fit."""
+    wanted = model.state_dict()
+    for name in sorted(wanted.keys() | tensors.keys()):
+        here, there = wanted.get(name), tensors.get(name)
+        if here is None or there is None or here.shape != there.shape:
+            shapes = ["nothing" if t is None else str(tuple(t.shape)) for t in (there, here)]
+            raise BadFile(
+                path,
+                f"is of another config: {name} is {shapes[0]} there, {shapes[1]} in the model. Delete it and train again",
+            )
+    model.load_state_dict(tensors)
+
+
+def versions() -> dict[str, str]:
+    from . import __version__
+
+    found = {"speechlib": __version__, "python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "absent"
+    return found
+
+
+def git_commit() -> str | None:
+    """The commit of the sources, with a + where the working tree differs; None where git or a repository is absent."""
+    command = ["git", "-C", str(files.ROOT)]
+    try:
+        head = subprocess.run([*command, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True)
+        changes = subprocess.run([*command, "diff", "HEAD", "--quiet"], capture_output=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return head.stdout.strip() + ("+" if changes.returncode else "")
+
+
+def _entries() -> list[Path]:
+    return sorted(path for path in folder().glob("*") if path.is_dir() and not path.name.startswith("."))
+
+
+def _leaves(values: dict, prefix: str = "") -> dict:
+    leaves: dict = {}
+    for key, value in values.items():
+        leaves |= _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return leaves

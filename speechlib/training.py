@@ -1,0 +1,398 @@
+"""One loop that lowers one loss, to the bit the same whether or not it was killed on the way.
+
+    for every step n:  seed(n) -> batch(n) -> objective -> backward -> clip -> optimiser -> average -> log, check, keep
+
+Two rules make a resumed training equal an uninterrupted one: the n-th batch is a function of (seed, n), and so are the
+n-th step's random numbers (jitter, noise, re-seeded codes), as torch is seeded anew for each step. What is left to keep
+is weights, their average and the optimiser's state, all plain tensors.
+
+On several devices (`accelerate launch -m speechlib train ...`) every process takes its own batches, gradients are
+averaged, and the first process writes.
+"""
+
+import math
+import os
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from . import runs
+from .errors import BadFile, SpeechlibError, UnknownName
+from .runs import Run
+
+Progress = Callable[[int, int, str], None]  # (done, total, text): called often, never by default
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    steps: int = 1000
+    batch_size: int = 32
+    n_frames: int = 47  # length of a crop
+    learning_rate: float = 2e-4
+    schedule: str = "constant"  # constant, or cosine: down to zero at the last step
+    warmup: int = 0  # steps over which the learning rate rises to its value
+    optimizer: str = "adam"  # adam or adamw
+    amsgrad: bool = False
+    weight_decay: float = 0.0
+    grad_clip: float = 0.0  # largest gradient norm; 0 = not clipped
+    ema_decay: float = 0.0  # of the averaged weights that are validated and kept; 0 = the weights themselves
+    precision: str = "auto"  # auto (bf16 where the device computes in it), bf16 or fp32
+    device: str = "auto"  # auto, or as torch names it: cpu, cuda, cuda:1
+    log_every: int = 10
+    validate_every: int = 100
+    validate_batches: int = 4
+    checkpoint_every: int = 500
+    record_gradients: bool = False
+    record_codebook: bool = False
+    record_every: int = 100  # steps between two recordings
+
+    def __post_init__(self):
+        for name, known in (
+            ("schedule", ("constant", "cosine")),
+            ("optimizer", ("adam", "adamw")),
+            ("precision", ("auto", "bf16", "fp32")),
+        ):
+            if getattr(self, name) not in known:
+                raise UnknownName(f"training.{name}", getattr(self, name), known)
+        for name in (
+            "steps",
+            "batch_size",
+            "n_frames",
+            "log_every",
+            "validate_every",
+            "checkpoint_every",
+            "record_every",
+        ):
+            if getattr(self, name) < 1:
+                raise SpeechlibError(f"training.{name} is {getattr(self, name)}, needs 1 or more")
+        if not self.learning_rate > 0:
+            raise SpeechlibError(f"training.learning_rate is {self.learning_rate}, needs more than 0")
+        if not 0 <= self.ema_decay < 1:
+            raise SpeechlibError(f"training.ema_decay is {self.ema_decay}, needs 0 (off) to less than 1")
+
+
+def descend(
+    model: nn.Module,
+    objective: Callable,
+    batches,
+    config: TrainingConfig,
+    run: Run,
+    validation=None,
+    snapshot: Callable[[nn.Module], dict[str, Tensor]] | None = None,
+    progress: Progress | None = None,
+) -> nn.Module:
+    """Lower objective(model, batch)["loss"] for config.steps steps, from the run's last checkpoint if it has one.
+
+    batches and validation have `batch(n)` (batches.Crops). snapshot(model) gives what is recorded with
+    `record_codebook`. Returns the model with the weights to use (averaged where averaged), in eval mode.
+    Raises SpeechlibError that names term, step and utterances when a term is no longer finite, and marks the run
+    failed, as it does for any other error.
+    """
+    from accelerate import Accelerator
+
+    accelerator = Accelerator(mixed_precision="no")  # autocast is ours: see precision_of
+    device = device_of(config, accelerator.device)
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision_of(config, device) == "bf16")
+    model.to(device).train()
+    task = accelerator.prepare_model(_Task(model, objective), device_placement=False)
+    optimizer = make_optimizer(model, config)
+    average = Average(model, config.ema_decay)
+    done, seconds = resume(run, model, optimizer, average)
+    journal = Journal(run, batches, config, done, seconds) if accelerator.is_main_process else None
+    try:
+        with deterministic():
+            for step in range(done + 1, config.steps + 1):
+                n = (step - 1) * accelerator.num_processes + accelerator.process_index
+                seed_step(run.seed, n)
+                with autocast:
+                    terms = task(batches.batch(n))
+                optimizer.zero_grad()
+                accelerator.backward(terms["loss"])
+                if journal and config.record_gradients and _due(step, config.record_every, config):
+                    journal.gradients(step, model)
+                norm = nn.utils.clip_grad_norm_(model.parameters(), config.grad_clip or math.inf)
+                optimizer.param_groups[0]["lr"] = learning_rate(config, step)
+                optimizer.step()
+                average.update(step)
+                if not journal:
+                    continue
+                journal.note(step, n, terms | {"gradient_norm": norm})
+                if _due(step, config.log_every, config):
+                    journal.log(step)
+                if validation is not None and _due(step, config.validate_every, config):
+                    with average.in_place(), autocast:
+                        journal.write(step, "validation", validate(model, objective, validation, config))
+                if snapshot is not None and config.record_codebook and _due(step, config.record_every, config):
+                    with average.in_place():
+                        journal.codebook(step, snapshot(model))
+                if step % config.checkpoint_every == 0 or step == config.steps:
+                    journal.check()
+                    keep(run, model, optimizer, average, step, journal.seconds())
+                if progress:
+                    progress(step, config.steps, journal.text)
+    except Exception as error:
+        if journal:
+            run.mark("failed", reason=str(error) or type(error).__name__)
+        raise
+    finally:
+        if journal:
+            journal.close()
+    average.use()
+    return model.eval()
+
+
+class _Task(nn.Module):
+    """Model and objective as one module, so that several devices average the gradients of whatever it calls."""
+
+    def __init__(self, model: nn.Module, objective: Callable):
+        super().__init__()
+        self.model, self.objective = model, objective
+
+    def forward(self, batch) -> dict[str, Tensor]:
+        return self.objective(self.model, batch)
+
+
+def device_of(config: TrainingConfig, fastest: torch.device | None = None) -> torch.device:
+    """The device that the config asks for. Raises SpeechlibError where this machine has none of the kind."""
+    if config.device == "auto":
+        return fastest or torch.device(torch.accelerator.current_accelerator() or "cpu")
+    try:
+        return torch.empty(0, device=config.device).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise SpeechlibError(f"training.device is {config.device!r}: {reason}. Use auto or cpu") from None
+
+
+def precision_of(config: TrainingConfig, device: torch.device) -> str:
+    """fp32 or bf16: with `auto`, bf16 where the device multiplies in it, as it then takes about half the time."""
+    if config.precision != "auto":
+        return config.precision
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return "bf16" if device.type == "cpu" and torch.cpu._is_avx512_bf16_supported() else "fp32"
+
+
+def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer]
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    return kind(
+        parameters, lr=config.learning_rate, amsgrad=config.amsgrad, weight_decay=config.weight_decay, fused=True
+    )
+
+
+def learning_rate(config: TrainingConfig, step: int) -> float:
+    """Of step 1, 2, ... config.steps: a linear rise over `warmup` steps, then constant or a cosine down to zero."""
+    rise = min(1.0, step / config.warmup) if config.warmup else 1.0
+    if config.schedule == "constant":
+        return config.learning_rate * rise
+    progress = max(0, step - config.warmup) / max(1, config.steps - config.warmup)
+    return config.learning_rate * rise * (1 + math.cos(math.pi * progress)) / 2
+
+
+def seed_step(seed: int, n: int) -> None:
+    """Seed torch for batch n; neighbouring (seed, n) share nothing."""
+    torch.manual_seed(int(np.random.SeedSequence((seed, n)).generate_state(1)[0]))
+
+
+@contextmanager
+def deterministic():
+    """Inside: torch's random numbers are ours and its operations repeatable; outside: as the caller had them."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is repeatable only with a fixed workspace
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    cudnn = torch.backends.cudnn.benchmark, torch.utils.deterministic.fill_uninitialized_memory
+    torch.backends.cudnn.benchmark = torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        torch.backends.cudnn.benchmark, torch.utils.deterministic.fill_uninitialized_memory = cudnn
+
+
+class Average:
+    """Exponential moving average of weights (Polyak); decay 0 leaves everything to the weights themselves.
+
+    The decay of step n is min(decay, (1 + n) / (10 + n)), so that the random start is soon forgotten. Buffers that
+    hold floats (codebooks, their counts) are averaged with the weights they belong to; others are taken as they are.
+    """
+
+    def __init__(self, model: nn.Module, decay: float):
+        self.model, self.decay = model, decay
+        self.state = {name: t.clone() for name, t in model.state_dict().items()} if decay else {}
+
+    def weights(self) -> dict[str, Tensor]:
+        """The weights to use."""
+        return self.state or self.model.state_dict()
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        if not self.state:
+            return
+        now = self.model.state_dict()
+        floats = [name for name, tensor in now.items() if tensor.is_floating_point()]
+        decay = min(self.decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_([self.state[name] for name in floats], [now[name] for name in floats], 1 - decay)
+        for name in now.keys() - set(floats):
+            self.state[name].copy_(now[name])
+
+    @contextmanager
+    def in_place(self):
+        """Inside: the model has the averaged weights and is in eval mode."""
+        raw = {name: tensor.clone() for name, tensor in self.model.state_dict().items()} if self.state else None
+        self.use()
+        self.model.eval()
+        try:
+            yield
+        finally:
+            if raw:
+                self.model.load_state_dict(raw)
+            self.model.train()
+
+    def use(self) -> None:
+        if self.state:
+            self.model.load_state_dict(self.state)
+
+
+@torch.inference_mode()
+def validate(model: nn.Module, objective: Callable, batches, config: TrainingConfig) -> dict[str, float]:
+    """Mean of every term over the first `validate_batches` batches."""
+    count = max(1, config.validate_batches)
+    terms = [objective(model, batches.batch(n)) for n in range(count)]
+    return {name: sum(float(t[name]) for t in terms) / count for name in terms[0]}
+
+
+def keep(run: Run, model: nn.Module, optimizer, average: Average, step: int, seconds: float) -> None:
+    """Write the checkpoint to use and the state to continue from.
+
+    A kill at any moment does no harm: resuming reads only training.safetensors, which is replaced in one stroke.
+    """
+    runs.save_model(run.checkpoint, model, run.system, average.weights(), step=step, experiment=run.experiment)
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    tensors |= {f"average.{name}": tensor for name, tensor in average.state.items()}
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
+    identity = runs.identity(run.experiment)
+    runs.save_tensors(run.training_state, tensors, {"step": step, "seconds": seconds, "identity": identity})
+    run.mark("running", step=step)
+
+
+def resume(run: Run, model: nn.Module, optimizer, average: Average) -> tuple[int, float]:
+    """Restore what `keep` wrote. Returns the steps done and the seconds they took; (0, 0) where nothing was kept.
+
+    Raises BadFile for a truncated state and for one of another experiment.
+    """
+    if not run.training_state.exists():
+        return 0, 0.0
+    tensors, metadata = runs.load_tensors(run.training_state)
+    if metadata.get("identity") != runs.identity(run.experiment):
+        raise BadFile(run.training_state, "belongs to another experiment: delete it and train again")
+
+    def part(prefix: str) -> dict[str, Tensor]:
+        return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+
+    runs.load_weights(model, part("model."), run.training_state)
+    for name, tensor in part("average.").items():
+        average.state[name].copy_(tensor)
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in part("optimizer.").items():
+        index, key = name.split(".", 1)
+        state.setdefault(int(index), {})[key] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    return metadata["step"], metadata["seconds"]
+
+
+class Journal:
+    """What a training writes down, and the check that all of it is finite.
+
+    Values stay on the device until a line is due: asking for each at once would stop a GPU at every step.
+    """
+
+    def __init__(self, run: Run, batches, config: TrainingConfig, done: int, seconds: float):
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.run, self.batches, self.config = run, batches, config
+        self.started = time.perf_counter() - seconds
+        self.pending: list[tuple[int, int, tuple[str, ...], Tensor]] = []
+        self.text = ""
+        runs.rewind(run, done)
+        run.mark("running", step=done)
+        self.board = SummaryWriter(str(run.path / "tensorboard"), purge_step=done + 1 if done else None)
+
+    def seconds(self) -> float:
+        return time.perf_counter() - self.started
+
+    def note(self, step: int, n: int, terms: dict[str, Tensor]) -> None:
+        values = torch.stack([term.detach().float().reshape(()) for term in terms.values()])
+        self.pending.append((step, n, tuple(terms), values))
+
+    def check(self) -> dict[str, float]:
+        """The terms of the last step. Raises SpeechlibError for the first since the last check that is not finite."""
+        last: dict[str, float] = {}
+        for step, n, names, values in self.pending:
+            last = dict(zip(names, values.tolist()))
+            for name, value in last.items():
+                if not math.isfinite(value):
+                    raise SpeechlibError(self._explain(step, n, name, value))
+        self.pending.clear()
+        return last
+
+    def _explain(self, step: int, n: int, name: str, value: float) -> str:
+        names = self.batches.pack.utterances
+        held = [names[i] for i in dict.fromkeys(self.batches.batch(n).utterance.tolist())]
+        some = ", ".join(held[:8]) + (f" and {len(held) - 8} more" if len(held) > 8 else "")
+        rate, clip = learning_rate(self.config, step), self.config.grad_clip or "off"
+        return (
+            f"step {step}: the term {name!r} is {value}. The batch held utterances {some}. Listen to them, lower "
+            f"training.learning_rate ({rate:.3g} at this step) or clip gradients (training.grad_clip is {clip})"
+        )
+
+    def log(self, step: int) -> None:
+        terms = self.check()
+        self.text = "  ".join(f"{name} {terms[name]:.3g}" for name in ("loss", "perplexity") if name in terms)
+        self.write(step, "train", terms | {"learning_rate": learning_rate(self.config, step)})
+
+    def write(self, step: int, part: str, terms: dict[str, float]) -> None:
+        line = {"step": step, "part": part} | terms | {"seconds": round(self.seconds(), 3)}
+        runs.append_line(self.run.path / "metrics.jsonl", line)
+        for name, value in terms.items():
+            self.board.add_scalar(f"{name}/{part}", value, step)
+
+    def gradients(self, step: int, model: nn.Module) -> None:
+        """Largest and mean absolute gradient of every weight (biases and gains left out)."""
+        layers = {name: p.grad.abs() for name, p in model.named_parameters() if p.grad is not None and p.dim() > 1}
+        values = torch.stack([torch.stack([g.max(), g.mean()]) for g in layers.values()]).tolist()
+        path = self.run.folder("recordings") / "gradients.jsonl"
+        runs.append_line(path, {"step": step, "layers": dict(zip(layers, values))})
+
+    def codebook(self, step: int, tensors: dict[str, Tensor]) -> None:
+        path = self.run.folder("recordings") / f"codebook-{step:08d}.safetensors"
+        runs.save_tensors(path, tensors, {"step": step})
+
+    def close(self) -> None:
+        self.board.close()
+
+
+def bar(description: str = "training") -> Progress:
+    """A progress bar with the time left, for notebooks and the command line."""
+    from tqdm.auto import tqdm
+
+    display = tqdm(desc=description, total=None, unit="step")
+
+    def show(done: int, total: int, text: str = "") -> None:
+        display.total = total
+        display.set_postfix_str(text, refresh=False)
+        display.update(done - display.n)
+        if done >= total:
+            display.refresh()
+
+    return show
+
+
+def _due(step: int, every: int, config: TrainingConfig) -> bool:
+    return step % every == 0 or step in (1, config.steps)
