@@ -1,0 +1,27 @@
+"""Models: pure modules, one file each. `MODELS` names them for checkpoints and imports a file when it is asked for."""
+
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+
+from ..errors import UnknownName
+
+_PLACES = {"vqvae": ("vqvae", "VQVAE")}
+
+
+class _Models(Mapping):
+    """Name of a system -> model class. Raises UnknownName for a name that is not there."""
+
+    def __getitem__(self, name: str) -> type:
+        if name not in _PLACES:
+            raise UnknownName("model", name, _PLACES)
+        module, cls = _PLACES[name]
+        return getattr(import_module(f".{module}", __name__), cls)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_PLACES)
+
+    def __len__(self) -> int:
+        return len(_PLACES)
+
+
+MODELS = _Models()

@@ -1,0 +1,35 @@
+"""Features with mean 0 and deviation 1 inside the model: a checkpoint carries its own statistics."""
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import SpeechlibError
+
+
+class Standardise(nn.Module):
+    """(B, C, T) -> (x - mean) / std per feature; `inverse` undoes it. The identity until `fit`."""
+
+    def __init__(self, n_features: int):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(n_features))
+        self.register_buffer("std", torch.ones(n_features))
+
+    def fit(self, mean, std) -> "Standardise":
+        """Take the statistics (C,) of the training part. A constant feature keeps its scale (std 0 counts as 1)."""
+        mean, std = (torch.as_tensor(v, dtype=torch.float32) for v in (mean, std))
+        if mean.shape != self.mean.shape or std.shape != self.std.shape:
+            raise SpeechlibError(
+                f"statistics of {len(mean)} means and {len(std)} deviations for {len(self.mean)} features: "
+                "were they measured on another kind of feature?"
+            )
+        if not (mean.isfinite().all() and std.isfinite().all() and (std >= 0).all()):
+            raise SpeechlibError("statistics must be finite, and deviations not negative: is a NaN in the features?")
+        self.mean.copy_(mean)
+        self.std.copy_(torch.where(std > 0, std, torch.ones_like(std)))
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.mean[:, None]) / self.std[:, None]
+
+    def inverse(self, x: Tensor) -> Tensor:
+        return x * self.std[:, None] + self.mean[:, None]

@@ -1,0 +1,216 @@
+"""VQ-VAE on features: codes of speech that a decoder turns back into features.
+
+Chorowski et al. 2019, arXiv 1901.08810 (encoder, jitter), with the deconvolutional decoder of VQ-VAE-Speech:
+
+    x (B, C, T) -> Standardise -> Encoder -> z_e (B, D, L) -> quantizer -> codes (B, L), z_q (B, D, L)
+      -> jitter -> [+ speaker vector] -> Decoder -> prediction (B, C2, T), standardised targets
+
+With stride 2 a code covers two frames: T = 47 -> L = 24, T = 191 -> L = 96.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
+
+from ..errors import SpeechlibError, UnknownName
+from .jitter import Jitter
+from .quantizers import EMAQuantizer, GradientQuantizer, Quantized, SlicedQuantizer
+from .standardise import Standardise
+
+QUANTIZERS = ("gradient", "ema")
+
+
+@dataclass(frozen=True)
+class VQVAEConfig:
+    """Choices of the model; the defaults are the source system's baseline with its mistakes put right."""
+
+    channels: int = 768
+    residual_layers: int = 2  # blocks of each residual stack
+    share_residual_blocks: bool = False  # True: one block used over and over, as the source system did by mistake
+    stride: int = 2  # frames per code
+    code_dim: int = 64
+    codebook_size: int = 44
+    slices: tuple[int, ...] = ()  # widths of channel slices, each with its own codebook; () = one codebook
+    quantizer: str = "gradient"  # how codebooks learn: "gradient" or "ema"
+    commitment_cost: float = 0.25
+    ema_decay: float = 0.99
+    codebook_init: str = "uniform"  # "uniform", "normal" or "kmeans" (of the first batch)
+    reseed: float = 0.0  # EMA: codes below this share of even use are re-seeded; 0 = never
+    source_layout: bool = False  # True: the source system's wrong rows, for comparison only
+    jitter: float = 0.0  # probability; the source system's is 0.12
+    speaker_dim: int = 0  # size of the trained speaker vector given to the decoder; 0 = no conditioning
+    weight_norm: bool = False  # weight normalisation and Kaiming start on every convolution
+
+    def __post_init__(self):
+        if self.quantizer not in QUANTIZERS:
+            raise UnknownName("quantizer", self.quantizer, QUANTIZERS)
+        if self.slices and sum(self.slices) != self.code_dim:
+            raise SpeechlibError(f"slices {self.slices} sum to {sum(self.slices)}, code_dim is {self.code_dim}")
+        if self.slices and self.source_layout:
+            raise SpeechlibError("source_layout is for comparison with one codebook: leave slices empty")
+        for name in ("channels", "stride", "code_dim", "codebook_size"):
+            if getattr(self, name) < 1:
+                raise SpeechlibError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+
+class Output(NamedTuple):
+    prediction: Tensor  # (B, C2, T), in units of the standardised targets
+    z_e: Tensor  # (B, D, L)
+    quantized: Quantized
+
+
+class ResidualStack(nn.Module):
+    """(B, channels, L) -> the same: x + block(x) n_layers times, then ReLU."""
+
+    def __init__(self, channels: int, n_layers: int, shared: bool, normed: bool):
+        super().__init__()
+        self.n_layers = n_layers
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                nn.ReLU(),
+                _conv(channels, channels, 3, padding=1, bias=False, normed=normed),
+                nn.ReLU(),
+                _conv(channels, channels, 1, bias=False, normed=normed),
+            )
+            for _ in range(min(n_layers, 1) if shared else n_layers)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        for i in range(self.n_layers):
+            x = x + self.blocks[i % len(self.blocks)](x)
+        return F.relu(x)
+
+
+class Encoder(nn.Module):
+    """Standardised features (B, C, T) -> z_e (B, D, L), L = T // stride + 1."""
+
+    def __init__(self, config: VQVAEConfig, n_features: int):
+        super().__init__()
+        width, normed = config.channels, config.weight_norm
+        self.conv_1 = _conv(n_features, width, 3, padding=1, normed=normed)
+        self.conv_2 = _conv(width, width, 3, padding=1, normed=normed)
+        self.down = _conv(width, width, 2 * config.stride, config.stride, config.stride, normed=normed)
+        self.conv_4 = _conv(width, width, 3, padding=1, normed=normed)
+        self.conv_5 = _conv(width, width, 3, padding=1, normed=normed)
+        self.residual = ResidualStack(width, config.residual_layers, config.share_residual_blocks, normed)
+        self.project = _conv(width, config.code_dim, 3, padding=1, normed=normed)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.conv_1(x))
+        x = x + F.relu(self.conv_2(x))  # (B, channels, T)
+        x = F.relu(self.down(x))  # (B, channels, L)
+        x = x + F.relu(self.conv_4(x))
+        x = x + F.relu(self.conv_5(x))
+        x = x + self.residual(x)
+        return self.project(x)
+
+
+class Decoder(nn.Module):
+    """z_q (B, D, L), speaker vector beside it -> frames (B, C2, L * stride + 3); the caller keeps the first T."""
+
+    def __init__(self, config: VQVAEConfig, n_targets: int):
+        super().__init__()
+        width, normed = config.channels, config.weight_norm
+        self.stride = config.stride
+        self.conv_1 = _conv(config.code_dim + config.speaker_dim, width, 3, padding=1, normed=normed)
+        self.residual = ResidualStack(width, config.residual_layers, config.share_residual_blocks, normed)
+        self.conv_2 = _conv(width, width, 3, padding=1, transposed=True, normed=normed)
+        self.conv_3 = _conv(width, width, 3, transposed=True, normed=normed)
+        self.conv_4 = _conv(width, n_targets, 2, transposed=True, normed=normed)
+
+    def forward(self, z: Tensor) -> Tensor:
+        x = self.conv_1(z).repeat_interleave(self.stride, dim=2)
+        x = self.residual(x)
+        x = F.relu(self.conv_2(x))
+        x = F.relu(self.conv_3(x))
+        return self.conv_4(x)
+
+
+class VQVAE(nn.Module):
+    """Takes raw features; `inputs` and `targets` hold the statistics of the training part (each of its own kind).
+
+    n_features and n_targets are the channels of inputs and targets, n_speakers the rows of the speaker table.
+    """
+
+    Config = VQVAEConfig
+
+    def __init__(self, config: VQVAEConfig, n_features: int, n_targets: int, n_speakers: int):
+        super().__init__()
+        self.config = config
+        self.sizes = {"n_features": n_features, "n_targets": n_targets, "n_speakers": n_speakers}
+        self.inputs, self.targets = Standardise(n_features), Standardise(n_targets)
+        self.encoder = Encoder(config, n_features)
+        self.quantizer = _quantizer(config)
+        self.jitter = Jitter(config.jitter)
+        self.speakers = nn.Embedding(n_speakers, config.speaker_dim) if config.speaker_dim else None
+        self.decoder = Decoder(config, n_targets)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Raw features (B, C, T) -> z_e (B, D, L)."""
+        if x.ndim != 3 or x.shape[1] != self.sizes["n_features"]:
+            raise SpeechlibError(
+                f"features of shape {tuple(x.shape)}, the model takes (B, {self.sizes['n_features']}, T)"
+            )
+        return self.encoder(self.inputs(x))
+
+    def quantize(self, z_e: Tensor) -> Quantized:
+        return self.quantizer(z_e)
+
+    def decode(self, z_q: Tensor, speaker: Tensor | None = None, n_frames: int | None = None) -> Tensor:
+        """z_q (B, D, L) -> features (B, C2, n_frames) in target units; n_frames is at most L * stride + 3.
+
+        Raises SpeechlibError for a model with speaker vectors and no or an unknown speaker (B,).
+        """
+        known = self.sizes["n_speakers"]
+        if self.speakers is not None and speaker is not None and not ((speaker >= 0) & (speaker < known)).all():
+            raise SpeechlibError(f"speakers {speaker.tolist()} for a model of {known}, counted from 0")
+        return self.targets.inverse(self._predict(z_q, speaker, n_frames))
+
+    def forward(self, x: Tensor, speaker: Tensor | None = None) -> Output:
+        """Raw features (B, C, T), speaker (B,) -> prediction of the standardised targets, same T."""
+        z_e = self.encode(x)
+        quantized = self.quantize(z_e)
+        return Output(self._predict(self.jitter(quantized.z_q), speaker, x.shape[2]), z_e, quantized)
+
+    def codes(self, x: Tensor) -> Tensor:
+        """Raw features (B, C, T) -> codes (B, L), sliced (B, G, L)."""
+        return self.quantize(self.encode(x)).codes
+
+    def code_positions(self, n_codes: int) -> Tensor:
+        """Frame index (L,), fractional, of each code's centre: the strided window is frames (j - 1, j + 1) * stride."""
+        return torch.arange(n_codes) * self.config.stride - 0.5
+
+    def _predict(self, z_q: Tensor, speaker: Tensor | None, n_frames: int | None) -> Tensor:
+        if self.speakers is not None:
+            if speaker is None:
+                raise SpeechlibError("this model was trained with speaker vectors: give the speaker's index (B,)")
+            vector = self.speakers(speaker)[:, :, None].expand(-1, -1, z_q.shape[2])
+            z_q = torch.cat([z_q, vector], dim=1)
+        frames = self.decoder(z_q)
+        if n_frames is not None and n_frames > frames.shape[2]:
+            raise SpeechlibError(
+                f"{z_q.shape[2]} codes give {frames.shape[2]} frames at most, {n_frames} were asked for"
+            )
+        return frames[:, :, :n_frames]
+
+
+def _quantizer(config: VQVAEConfig) -> nn.Module:
+    def one(code_dim: int) -> nn.Module:
+        common = {"init": config.codebook_init, "source_layout": config.source_layout}
+        if config.quantizer == "gradient":
+            return GradientQuantizer(config.codebook_size, code_dim, **common)
+        return EMAQuantizer(config.codebook_size, code_dim, config.ema_decay, reseed=config.reseed, **common)
+
+    return SlicedQuantizer([one(width) for width in config.slices]) if config.slices else one(config.code_dim)
+
+
+def _conv(n_in, n_out, kernel, stride=1, padding=0, bias=True, transposed=False, normed=False) -> nn.Module:
+    layer = (nn.ConvTranspose1d if transposed else nn.Conv1d)(n_in, n_out, kernel, stride, padding, bias=bias)
+    if not normed:
+        return layer
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    return weight_norm(layer)
