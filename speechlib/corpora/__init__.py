@@ -1,0 +1,69 @@
+"""Corpora: one file each, saying where the recordings come from, their licence and their layout.
+
+    corpus = corpora.load("toy")           # a Corpus: lhotse cuts, one per utterance, and what had to be skipped
+    corpora.load("vctk", "~/data/VCTK-Corpus")
+    corpora.describe(corpus)               # a table of speakers
+
+A cut is one whole recording with one supervision: speaker, gender "F"/"M"/None, text or None, and
+alignment {"phone": [...], "word": [...]} in seconds where they are known.
+"""
+
+from importlib import import_module
+from pathlib import Path
+
+from ..errors import SpeechlibError, UnknownName
+from ..files import data_dir, resolve
+from .assemble import Corpus, Skipped
+
+__all__ = ["Corpus", "Skipped", "describe", "download", "load", "names"]
+
+_NAMES = ("toy", "vctk", "librispeech", "ljspeech", "timit", "folder", "manifest")
+
+
+def names() -> tuple[str, ...]:
+    """The corpora that `load` knows."""
+    return _NAMES
+
+
+def load(name: str, root: str | Path | None = None) -> Corpus:
+    """The corpus `name`, read from `root` (default: its folder under data/; `~` and `$VARIABLES` are expanded).
+
+    `toy` is made there when it is missing. Files that cannot be used are listed in `.skipped`, never raised; raises
+    SpeechlibError when nothing usable is found, saying what was looked for and where.
+    """
+    return _module(name).load(_root(name, root))
+
+
+def download(name: str, root: str | Path | None = None, **choice) -> Path:
+    """Fetch a public corpus into `root` (checked, resumed, unpacked safely) and return its folder."""
+    module = _module(name)
+    if not hasattr(module, "download"):
+        public = [n for n in _NAMES if hasattr(_module(n), "download")]
+        reason = (module.__doc__ or "").strip().splitlines()[0]
+        raise SpeechlibError(f"{name} cannot be downloaded ({reason}) There are: {', '.join(public)}.")
+    return module.download(_root(name, root), **choice)
+
+
+def describe(corpus: Corpus):
+    """One row per speaker: gender, utterances, minutes, and how many have text, phones and words (pandas.DataFrame)."""
+    import pandas
+
+    rows = []
+    for cut in corpus.cuts:
+        said = cut.supervisions[0]
+        tiers = said.alignment or {}
+        rows.append((said.speaker, said.gender, cut.duration / 60, bool(said.text), "phone" in tiers, "word" in tiers))
+    table = pandas.DataFrame(rows, columns=["speaker", "gender", "minutes", "text", "phones", "words"])
+    columns = {"gender": ("gender", "first"), "utterances": ("minutes", "size"), "minutes": ("minutes", "sum")}
+    columns |= {name: (name, "sum") for name in ("text", "phones", "words")}
+    return table.groupby("speaker", sort=True).agg(**columns)
+
+
+def _module(name: str):
+    if name not in _NAMES:
+        raise UnknownName("corpus", name, _NAMES)
+    return import_module(f".{name}", __name__)
+
+
+def _root(name: str, root) -> Path:
+    return resolve(root) if root else data_dir() / name

@@ -1,0 +1,152 @@
+"""From what a reader found (files, speakers, texts) to lhotse cuts; what cannot be used is set aside with its reason.
+
+Only headers are read here, in threads, so that a hundred thousand utterances take minutes on a network disk; whether
+the samples decode is found out when they are packed.
+"""
+
+import os
+import re
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import soundfile
+
+from ..errors import BadFile, SpeechlibError
+from . import labels as labels_
+
+if TYPE_CHECKING:
+    from lhotse import CutSet
+    from lhotse.cut import Cut
+
+AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".sph", ".au")
+BEYOND = 0.05  # seconds that labels may reach past the end before it is worth a note: MFA rounds to 10 ms
+
+
+class Skipped(NamedTuple):
+    """A file (or a part of its labels) that was left out, and why."""
+
+    path: str
+    reason: str
+
+
+class Corpus(NamedTuple):
+    """`cuts`: one per utterance. `skipped`: what could not be used, with reasons."""
+
+    name: str
+    cuts: "CutSet"
+    skipped: tuple[Skipped, ...]
+
+
+class Utterance(NamedTuple):
+    """What a reader knows of one recording before it is opened."""
+
+    id: str
+    path: Path
+    speaker: str
+    gender: str | None = None
+    text: str | None = None
+    labels: tuple[Path, ...] = ()
+    custom: dict[str, str] | None = None  # whatever else the corpus tells: accent, age, its own split
+
+
+def assemble(name: str, utterances: Iterable[Utterance], skipped: Iterable[Skipped], looked_for: str) -> Corpus:
+    """The corpus of these utterances, sorted by id. Raises SpeechlibError (`looked_for`) when none can be used."""
+    from lhotse import CutSet
+
+    notes = list(skipped)
+    with ThreadPoolExecutor(min(16, 4 * (os.cpu_count() or 1))) as pool:
+        results = list(pool.map(_open, utterances, chunksize=64))
+    cuts: dict[str, Cut] = {}
+    for cut, remarks in results:
+        notes += remarks
+        if cut is not None and cut.id in cuts:
+            notes.append(Skipped(cut.recording.sources[0].source, f"a second utterance named {cut.id}"))
+        elif cut is not None:
+            cuts[cut.id] = cut
+    if not cuts:
+        first = f" {len(notes)} could not be used; the first: {notes[0].path}: {notes[0].reason}." if notes else ""
+        raise SpeechlibError(f"corpus {name!r} is empty: looked for {looked_for}.{first}")
+    return Corpus(name, CutSet.from_cuts(cuts[key] for key in sorted(cuts)), tuple(notes))
+
+
+def gender_of(value: str | None) -> str | None:
+    """Gender "F", "M" or None from what people write: f, female, Male, M, ..."""
+    first = (value or "").strip()[:1].upper()
+    return {"F": "F", "W": "F", "M": "M"}.get(first)
+
+
+def _open(utterance: Utterance) -> "tuple[Cut | None, list[Skipped]]":
+    """The cut of one utterance, or None, and remarks on it."""
+    try:
+        rate, channels, frames = _header(utterance.path)
+    except BadFile as error:
+        return None, [Skipped(error.path, error.reason)]
+    tiers, notes = _labels(utterance, rate, frames / rate)
+    return _cut(utterance, rate, channels, frames, tiers), notes
+
+
+def _header(path: Path) -> tuple[int, int, int]:
+    """(sample rate, channels, frames). Raises BadFile for what is not audio, empty, or shorter than its header says."""
+    try:
+        if path.stat().st_size == 0:
+            raise BadFile(path, "is empty (0 bytes)")
+        info = soundfile.info(str(path), verbose=True)
+    except OSError as error:
+        raise BadFile(path, error.strerror or str(error)) from None
+    except soundfile.LibsndfileError as error:
+        raise BadFile(path, f"is not audio that can be read ({error.error_string})") from None
+    if info.frames <= 0:
+        raise BadFile(path, "holds no samples")
+    short = re.search(r"^\s*(?:data|SSND)\s*:\s*(\d+) \(should be (\d+)\)", info.extra_info or "", re.MULTILINE)
+    if short:
+        raise BadFile(path, f"is truncated: its header promises {short[1]} bytes of samples, {short[2]} are there")
+    return info.samplerate, info.channels, info.frames
+
+
+def _labels(utterance: Utterance, rate: int, duration: float) -> tuple[labels_.Labels, list[Skipped]]:
+    """The tiers of all label files that can be read (the first of a kind wins), and remarks on the others."""
+    tiers: labels_.Labels = {}
+    notes = []
+    for path in utterance.labels:
+        try:
+            found, beyond = labels_.fit(labels_.read(path, rate), duration)
+        except BadFile as error:
+            place = f" ({error.place})" if error.place else ""
+            notes.append(Skipped(error.path, f"labels left out, recording kept: {error.reason}{place}"))
+            continue
+        if beyond > BEYOND:
+            after = f"labels end {beyond:.2f} s after the recording ({duration:.2f} s)"
+            notes.append(Skipped(str(path), f"{after} and were clipped: labels of another version?"))
+        tiers = found | tiers
+    return tiers, notes
+
+
+def _cut(utterance: Utterance, rate: int, channels: int, frames: int, tiers: labels_.Labels) -> "Cut":
+    from lhotse import AudioSource, Recording, SupervisionSegment
+    from lhotse.supervision import AlignmentItem
+
+    duration = frames / rate
+    source = AudioSource(type="file", channels=list(range(channels)), source=str(utterance.path))
+    recording = Recording(utterance.id, [source], sampling_rate=rate, num_samples=frames, duration=duration)
+    cut = recording.to_cut()
+    cut.id = utterance.id
+    alignment = {
+        name: [AlignmentItem(s, round(a, 7), round(b - a, 7)) for s, a, b in tier] for name, tier in tiers.items()
+    }
+    cut.supervisions = [
+        SupervisionSegment(
+            id=utterance.id,
+            recording_id=utterance.id,
+            start=0.0,
+            duration=duration,
+            channel=cut.channel,
+            text=utterance.text,
+            speaker=utterance.speaker,
+            gender=utterance.gender,
+            custom=utterance.custom,
+            alignment=alignment or None,
+        )
+    ]
+    return cut

@@ -1,0 +1,239 @@
+"""Phone and word times as people keep them beside their recordings: TextGrid, TIMIT .phn/.wrd, .lab, phone json.
+
+Every reader answers {"phone": [...], "word": [...]} with the tiers the file has, as intervals in seconds with the
+file's own symbols. Nothing is renamed here: `strip_stress` and SILENCES serve those who compare symbols.
+"""
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from ..errors import BadFile
+
+
+class Interval(NamedTuple):
+    """`symbol` from `start` to `end`, in seconds."""
+
+    symbol: str
+    start: float
+    end: float
+
+
+Labels = dict[str, list[Interval]]
+
+_SILENT = "- _ _: # h# #h sil sp pau epi silence <sil> <s> </s> <eps> <p:>".split()
+SILENCES = frozenset(["", *_SILENT, *(symbol.upper() for symbol in _SILENT)])
+"""Symbols that mean "nobody speaks", over the conventions of TIMIT, HTS, Kaldi, MFA, PocketSphinx and espeak."""
+
+SUFFIXES = (".phn", ".wrd", ".textgrid", ".lab", ".phone.json")
+
+
+def strip_stress(symbol: str) -> str:
+    """A phone without the stress digit of ARPAbet or the stress mark of IPA: AH0 -> AH, ˈa -> a."""
+    bare = symbol.strip("ˈˌ'%,")
+    return bare[:-1] if len(bare) > 1 and bare[-1] in "012" and bare[:-1].isalpha() else bare or symbol
+
+
+def read(path: str | Path, sample_rate: int) -> Labels:
+    """The labels in any file of SUFFIXES; `sample_rate` (of the recording) is the clock of .phn and .wrd."""
+    name = str(path).lower()
+    if name.endswith((".phn", ".wrd")):
+        return read_phn(path, sample_rate)
+    if name.endswith(".textgrid"):
+        return read_textgrid(path)
+    if name.endswith(".lab"):
+        return read_hts_lab(path)
+    if name.endswith(".json"):
+        return read_json(path)
+    raise BadFile(path, f"is none of the label files that are read: {', '.join(SUFFIXES)}")
+
+
+def read_phn(path: str | Path, sample_rate: int = 16000) -> Labels:
+    """TIMIT's .phn or .wrd: `first_sample last_sample symbol` per line."""
+    tier = "word" if str(path).lower().endswith(".wrd") else "phone"
+    return {tier: [Interval(s, a / sample_rate, b / sample_rate) for a, b, s in _columns(path)]}
+
+
+def read_hts_lab(path: str | Path) -> Labels:
+    """HTS (100 ns; plain, full context `..-p+..`, or states `..[2]`) and Festival's (after `#`: `end colour p`)."""
+    lines = _lines(path)
+    if "#" in (line.strip() for line in lines[:10]):
+        return {"phone": _festival(path, lines)}
+    phones: list[Interval] = []
+    last_state = 0
+    for start, end, label in _columns(path):
+        full = label.split()[0]
+        context = re.search(r"-(.+?)\+", full)
+        state = re.search(r"\[(\d+)\]", full)
+        symbol = context.group(1) if context else full[: state.start()] if state else full
+        number = int(state.group(1)) if state else 0
+        if number > last_state and phones and phones[-1].symbol == symbol:  # a further state of the same phone
+            phones[-1] = phones[-1]._replace(end=end / 1e7)
+        else:
+            phones.append(Interval(symbol, start / 1e7, end / 1e7))
+        last_state = number
+    return {"phone": phones}
+
+
+def read_json(path: str | Path) -> Labels:
+    """PocketSphinx's alignment: an utterance {b, d, t, w: [words {b, d, t, w: [phones]}]} with begin and duration."""
+    try:
+        utterance = json.loads(_text(path))
+        words = utterance["w"]
+        labels: Labels = {"word": [], "phone": []}
+        for word in words:
+            labels["word"].append(_json_interval(word))
+            labels["phone"] += [_json_interval(phone) for phone in word.get("w", [])]
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise BadFile(path, f"is not a PocketSphinx alignment ({type(error).__name__}: {error})") from None
+    return labels
+
+
+def read_textgrid(path: str | Path) -> Labels:
+    """The phone and word tiers of a Praat TextGrid, long or short form.
+
+    Tiers are known by their names (phones, words, ...); without such names the first is words and the second phones,
+    as the Montreal Forced Aligner writes them, and a single one is phones.
+    """
+    tiers = _textgrid_tiers(path)
+    labels: Labels = {}
+    for name, intervals in tiers:
+        kind = name.lower().split(" - ")[-1].strip()  # MFA names the tiers of a dialogue "speaker - phones"
+        tier = _TIERS.get(kind)
+        if tier and tier not in labels:
+            labels[tier] = intervals
+    if not labels and tiers:
+        labels = {"phone": tiers[0][1]} if len(tiers) == 1 else {"word": tiers[0][1], "phone": tiers[1][1]}
+    return labels
+
+
+_TIERS = dict.fromkeys(("phones", "phone", "phonemes", "phoneme", "segments", "segment", "phn"), "phone")
+_TIERS |= dict.fromkeys(("words", "word", "wrd"), "word")
+
+
+def fit(labels: Labels, duration: float) -> tuple[Labels, float]:
+    """Labels clipped to [0, duration] without empty intervals, and how many seconds they reached beyond the end."""
+    beyond = max((interval.end for tier in labels.values() for interval in tier), default=0.0) - duration
+    inside: Labels = {}
+    for name, tier in labels.items():
+        clipped = (Interval(s, min(max(a, 0.0), duration), min(b, duration)) for s, a, b in tier)
+        inside[name] = sorted((i for i in clipped if i.end > i.start), key=lambda i: (i.start, i.end))
+    return {name: tier for name, tier in inside.items() if tier}, max(beyond, 0.0)
+
+
+class Finder:
+    """Label files by the name of the recording they belong to, wherever they lie: `find(audio) -> paths`.
+
+    Of several with one name (a file per speaker), those whose folders agree most with the recording's are taken.
+    """
+
+    def __init__(self, files: Iterable[Path]):
+        self._files: dict[str, list[Path]] = defaultdict(list)
+        for path in files:
+            suffix = next((s for s in SUFFIXES if path.name.lower().endswith(s)), None)
+            if suffix:
+                name = path.name[: -len(suffix)]
+                self._files[name].append(path)
+                tier = re.sub(r"_(phone|word)s?$", "", name)  # name_phones.TextGrid beside name_words.TextGrid
+                if tier != name:
+                    self._files[tier].append(path)
+
+    def __call__(self, audio: Path) -> tuple[Path, ...]:
+        files = self._files.get(audio.stem, [])
+        if len(files) < 2:
+            return tuple(files)
+        folders = set(audio.parts[:-1])
+        shared = {path: len(folders & set(path.parts[:-1])) for path in files}
+        return tuple(path for path in files if shared[path] == max(shared.values()))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _text(path) -> str:
+    try:
+        raw = Path(path).read_bytes()
+    except OSError as error:
+        raise BadFile(path, error.strerror or str(error)) from None
+    encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"  # Praat writes UTF-16 when it must
+    try:
+        return raw.decode(encoding)
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
+def _lines(path) -> list[str]:
+    return _text(path).splitlines()
+
+
+def _columns(path):
+    """(start, end, symbol) of each non-empty line. Raises BadFile with the line's number where it is something else."""
+    rows = []
+    for number, line in enumerate(_lines(path), 1):
+        fields = line.split(None, 2)
+        if not fields:
+            continue
+        try:
+            start, end, symbol = float(fields[0]), float(fields[1]), fields[2].strip()
+        except (ValueError, IndexError):
+            raise BadFile(path, f"expected `start end symbol`, found {line.strip()!r}", f"line {number}") from None
+        rows.append((start, end, symbol))
+    if not rows:
+        raise BadFile(path, "holds no labels")
+    return rows
+
+
+def _festival(path, lines: list[str]) -> list[Interval]:
+    start, phones = 0.0, []
+    first = [line.strip() for line in lines].index("#") + 1
+    for number, line in enumerate(lines[first:], first + 1):
+        fields = line.split()
+        if not fields:
+            continue
+        try:
+            end, symbol = float(fields[0]), fields[2]
+        except (ValueError, IndexError):
+            raise BadFile(path, f"expected `end colour symbol`, found {line.strip()!r}", f"line {number}") from None
+        phones.append(Interval(symbol, start, end))
+        start = end
+    return phones
+
+
+def _json_interval(item) -> Interval:
+    symbol = re.sub(r"\(\d+\)$", "", item["t"])  # and(2) is the second pronunciation of "and"
+    return Interval(symbol, float(item["b"]), float(item["b"]) + float(item["d"]))
+
+
+_TOKEN = re.compile(r'"((?:[^"]|"")*)"|(?<![\w.])(-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)(?![\w.\]])|<(exists|absent)>')
+
+
+def _textgrid_tiers(path) -> list[tuple[str, list[Interval]]]:
+    """(name, intervals) of every interval tier. Long and short form hold the same strings and numbers in one order:
+    read only those, and the words between them (`xmin =`, `intervals [3]:`) do not matter."""
+    tokens = [
+        string.replace('""', '"') if number == flag == "" else float(number) if number else flag
+        for string, number, flag in _TOKEN.findall(_text(path))
+    ]
+    try:
+        if tokens[:2] != ["ooTextFile", "TextGrid"]:
+            raise BadFile(path, "does not begin like a TextGrid")
+        size, at = int(tokens[5]), 6
+        tiers = []
+        for _ in range(size):
+            kind, name, count = tokens[at], tokens[at + 1], int(tokens[at + 4])
+            at += 5
+            width = 3 if kind == "IntervalTier" else 2
+            if at + width * count > len(tokens):
+                raise BadFile(path, f"tier {name!r} promises {count} intervals and the file ends before: truncated?")
+            if kind == "IntervalTier":
+                rows = (tokens[i : i + 3] for i in range(at, at + 3 * count, 3))
+                tiers.append((name, [Interval(symbol.strip(), float(a), float(b)) for a, b, symbol in rows]))
+            at += width * count
+    except (IndexError, ValueError, TypeError, AttributeError) as error:
+        if isinstance(error, BadFile):
+            raise
+        raise BadFile(path, "is not a whole TextGrid: truncated?") from None
+    return tiers
