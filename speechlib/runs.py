@@ -331,11 +331,9 @@ def load_weights(model, tensors: dict, path: str | Path) -> None:
     for name in sorted(wanted.keys() | tensors.keys()):
         here, there = wanted.get(name), tensors.get(name)
         if here is None or there is None or here.shape != there.shape:
-            shapes = ["nothing" if t is None else str(tuple(t.shape)) for t in (there, here)]
-            raise BadFile(
-                path,
-                f"is of another config: {name} is {shapes[0]} there, {shapes[1]} in the model. Delete it and train again",
-            )
+            shapes = [None if tensor is None else tuple(tensor.shape) for tensor in (there, here)]
+            reason = f"is of another config: {name} is {shapes[0]} there and {shapes[1]} in the model"
+            raise BadFile(path, f"{reason}. Delete it and train again")
     model.load_state_dict(tensors)
 
 
