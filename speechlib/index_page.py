@@ -1,0 +1,5 @@
+"""outputs/index.html."""
+
+
+def write(outputs) -> None:
+    pass
