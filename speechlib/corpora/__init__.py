@@ -52,7 +52,9 @@ def describe(corpus: Corpus):
     for cut in corpus.cuts:
         said = cut.supervisions[0]
         tiers = said.alignment or {}
-        rows.append((said.speaker, said.gender, cut.duration / 60, bool(said.text), "phone" in tiers, "word" in tiers))
+        rows.append(
+            (said.speaker, said.gender or "?", cut.duration / 60, bool(said.text), "phone" in tiers, "word" in tiers)
+        )
     table = pandas.DataFrame(rows, columns=["speaker", "gender", "minutes", "text", "phones", "words"])
     columns = {"gender": ("gender", "first"), "utterances": ("minutes", "size"), "minutes": ("minutes", "sum")}
     columns |= {name: (name, "sum") for name in ("text", "phones", "words")}

@@ -66,9 +66,46 @@ def assemble(name: str, utterances: Iterable[Utterance], skipped: Iterable[Skipp
         elif cut is not None:
             cuts[cut.id] = cut
     if not cuts:
-        first = f" {len(notes)} could not be used; the first: {notes[0].path}: {notes[0].reason}." if notes else ""
-        raise SpeechlibError(f"corpus {name!r} is empty: looked for {looked_for}.{first}")
+        raise empty(name, looked_for, notes)
     return Corpus(name, CutSet.from_cuts(cuts[key] for key in sorted(cuts)), tuple(notes))
+
+
+def empty(name: str, looked_for: str, notes: list[Skipped]) -> SpeechlibError:
+    """The error of a corpus without a single usable utterance."""
+    first = f" {len(notes)} could not be used; the first: {notes[0].path}: {notes[0].reason}." if notes else ""
+    return SpeechlibError(f"corpus {name!r} is empty: looked for {looked_for}.{first}")
+
+
+def base(root: Path, folders: tuple[str, ...], holding: tuple[str, ...]) -> Path:
+    """The first of `root`'s `folders` that has one of `holding`; people name the corpus' folder or the one above it."""
+    return next((root / f for f in folders if any((root / f / h).exists() for h in holding)), root)
+
+
+def files_under(root: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    """Files with these suffixes (in any case) anywhere below `root`, sorted; hidden ones left out."""
+    found = []
+    for folder, folders, files in os.walk(root):
+        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        found += [Path(folder, f) for f in sorted(files) if f.lower().endswith(suffixes) and not f.startswith(".")]
+    return found
+
+
+def read_text(path: Path | None) -> str | None:
+    """The first line of a transcript, without TIMIT's sample numbers; None where there is none or it cannot be read."""
+    try:
+        line = path.read_text(encoding="utf-8-sig", errors="replace").strip().partition("\n")[0] if path else ""
+    except OSError:
+        return None
+    return re.sub(r"^\d+ \d+ ", "", line).strip() or None
+
+
+def missing_texts(utterances: list["Utterance"], where: Path) -> list[Skipped]:
+    """One remark on how many recordings have no transcript, if any."""
+    without = [utterance.id for utterance in utterances if not utterance.text]
+    if not without:
+        return []
+    count = f"{len(without)} of {len(utterances)} recordings have no transcript here"
+    return [Skipped(str(where), f"{count}, such as {without[0]}; they are kept without text")]
 
 
 def gender_of(value: str | None) -> str | None:
