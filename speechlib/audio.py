@@ -30,7 +30,7 @@ def read(path: str | Path, sample_rate: int | None = None, start: float = 0.0, d
         raise BadFile(path, "is empty (0 bytes)")
     try:
         with soundfile.SoundFile(str(path)) as file:
-            _refuse_truncated(path, file)
+            refuse_truncated(path, file)
             rate = file.samplerate
             first = min(round(start * rate), file.frames)
             wanted = file.frames - first if duration is None else min(round(duration * rate), file.frames - first)
@@ -49,7 +49,7 @@ def read(path: str | Path, sample_rate: int | None = None, start: float = 0.0, d
     return wave, sample_rate or rate
 
 
-def _refuse_truncated(path, file) -> None:
+def refuse_truncated(path, file) -> None:
     """libsndfile shortens a cut WAV, AIFF or AU without a word; its log of the header still tells."""
     found = re.search(r"(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)", file.extra_info)
     if found and int(found[2]) < int(found[1]) < _STREAMED:
