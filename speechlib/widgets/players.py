@@ -133,6 +133,12 @@ def _matched(clips: dict) -> dict:
     return matched
 
 
+def audio_elements(waves: Mapping, sample_rate: int) -> dict:
+    """{label: <audio> element} of clips at matched loudness, for tables that hold more than players."""
+    clips = _matched({label: _clip(wave, sample_rate, str(label)) for label, wave in waves.items()})
+    return {label: _audio(clip, sample_rate, str(label)) for label, clip in clips.items()}
+
+
 def _audio(clip: _Clip, sample_rate: int, title: str) -> str:
     data = base64.b64encode(audio.to_bytes(clip.wave, sample_rate, format="FLAC")).decode()
     return f'<audio controls title="{escape(title)}" src="data:audio/flac;base64,{data}"></audio>'
