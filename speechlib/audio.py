@@ -1,4 +1,4 @@
-"""Audio files and plain waves: reading, writing, resampling, trimming, levels. Waves are float32 in [-1, 1], shape (S,)."""
+"""Audio files and plain waves, float32 (S,) in [-1, 1]: reading, writing, resampling, trimming, levels."""
 
 import io
 import re

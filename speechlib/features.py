@@ -1,15 +1,13 @@
-"""Features of a wave and back: wave (..., S) -> features (..., C, T) -> wave (..., S'). Tensor code for any device, float32.
+"""Features of a wave and back: wave (..., S) -> features (..., C, T) -> wave (..., S'). Float32, on any device.
 
-| kind          | definition                                                                                                |
-|---------------|-----------------------------------------------------------------------------------------------------------|
-| log_mel       | ln max(power mel spectrogram, floor); Slaney's mel scale and band areas: librosa.feature.melspectrogram    |
-| mfcc          | orthonormal DCT-II of the log_mel: librosa.feature.mfcc(S=log_mel)                                         |
-| log_fbank     | the same logarithm of HTK-scaled triangles of height 1: torchaudio's MelSpectrogram at its defaults        |
-| psf_mfcc      | python_speech_features.mfcc at its defaults (pre-emphasis, lifter 22, log energy first)                    |
-| psf_logfbank  | python_speech_features.logfbank                                                                            |
+    log_mel       ln max(power mel spectrogram, floor); Slaney's scale and band areas: librosa.feature.melspectrogram
+    mfcc          orthonormal DCT-II of the log_mel: librosa.feature.mfcc(S=log_mel)
+    log_fbank     the same logarithm of HTK-scaled triangles of height 1: torchaudio's MelSpectrogram at its defaults
+    psf_mfcc      python_speech_features.mfcc at its defaults (pre-emphasis, lifter 22, log energy first)
+    psf_logfbank  python_speech_features.logfbank
 
-The first three use a Hann window on frames centred at t * hop_length (zeros beyond the ends): 1 + S // hop_length frames.
-The psf kinds cut rectangular frames that begin at t * hop_length: 47 frames for 7,680 samples. Differences (`n_deltas`)
+The first three use a Hann window on frames centred at t * hop_length (zeros beyond the ends): 1 + S // hop_length of
+them. The psf kinds cut rectangular frames that begin at t * hop_length: 47 for 7,680 samples. Differences (`n_deltas`)
 are the regression over two frames to each side, edges repeated: torchaudio.functional.compute_deltas at its defaults
 and python_speech_features.delta(N=2), which agree.
 """
@@ -127,17 +125,21 @@ def extract(wave: torch.Tensor, config: FeatureConfig) -> torch.Tensor:
     Transformed in pieces of at most 10 s; the values do not depend on where the pieces end.
     """
     wave = torch.as_tensor(wave, dtype=torch.float32)
+    if not wave.shape[-1]:
+        raise SpeechlibError("the wave has no samples")
+    flat, C = wave.reshape(-1, wave.shape[-1]), config.n_static
     total, step = n_frames(wave.shape[-1], config), max(1, int(_PIECE * config.frame_rate))
-    flat = wave.reshape(-1, wave.shape[-1])
-    pieces = [_statics(flat, first, min(first + step, total), config) for first in range(0, total, step)]
-    parts = [pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=-1)]
-    for _ in range(config.n_deltas):
-        parts.append(deltas(parts[-1]))
-    return torch.cat(parts, dim=1).reshape(*wave.shape[:-1], n_features(config), total)
+    features = wave.new_empty(len(flat), n_features(config), total)
+    for first in range(0, total, step):
+        last = min(first + step, total)
+        features[:, :C, first:last] = _statics(flat, first, last, config)
+    for k in range(config.n_deltas):
+        features[:, (k + 1) * C : (k + 2) * C] = deltas(features[:, k * C : (k + 1) * C])
+    return features.view(*wave.shape[:-1], *features.shape[1:])
 
 
 def deltas(features: torch.Tensor) -> torch.Tensor:
-    """(..., C, T) -> (..., C, T): slope of the regression over five frames, (f[t+1] - f[t-1] + 2 f[t+2] - 2 f[t-2]) / 10."""
+    """(..., C, T) -> (..., C, T): slope over five frames, (f[t+1] - f[t-1] + 2 f[t+2] - 2 f[t-2]) / 10."""
     padded = torch.cat([features[..., :1]] * 2 + [features] + [features[..., -1:]] * 2, dim=-1)
     T = features.shape[-1]
     near = padded[..., 3 : 3 + T] - padded[..., 1 : 1 + T]
@@ -190,12 +192,13 @@ def _stft(wave: torch.Tensor, window: torch.Tensor, config: FeatureConfig, cente
 
 @lru_cache(maxsize=64)
 def _tables(config: FeatureConfig, device: torch.device):
-    """Window (win_length,), bands (n_mels, bins) and liftered DCT (n_mfcc, n_mels) of a config, made once per device."""
+    """Window (win_length,), bands (n_mels, bins) and liftered DCT (n_mfcc, n_mels), made once per config and device."""
     bands = filter_bank(config)
     empty = int((bands.sum(axis=1) == 0).sum())
     if empty:
         raise SpeechlibError(
-            f"{empty} of n_mels {config.n_mels} bands lie between the bins of n_fft {config.n_fft}: fewer bands or a longer n_fft"
+            f"{empty} of n_mels {config.n_mels} bands lie between the bins of n_fft {config.n_fft}: "
+            "take fewer bands or a longer n_fft"
         )
     window = (
         torch.hann_window(config.win_length, dtype=torch.float64)
@@ -361,7 +364,7 @@ def mu_law_decode(codes: torch.Tensor, quantization_channels: int = 256) -> torc
 
 
 def mu_law_digitise(wave: torch.Tensor, quantization_channels: int = 256) -> torch.Tensor:
-    """The form of VQ-VAE-Speech and ClariNet: codes by bins of width 2 / channels whose lower edges are 2 code / channels - 1."""
+    """The form of VQ-VAE-Speech and ClariNet: code c for compressed values from 2 c / channels - 1 on."""
     mu = float(quantization_channels)
     wave = torch.as_tensor(wave, dtype=torch.float64).clamp(-1, 1)
     compressed = wave.sign() * torch.log1p(mu * wave.abs()) / math.log1p(mu)
@@ -369,7 +372,7 @@ def mu_law_digitise(wave: torch.Tensor, quantization_channels: int = 256) -> tor
 
 
 def mu_law_undigitise(codes: torch.Tensor, quantization_channels: int = 256) -> torch.Tensor:
-    """Their decoder: sign(y) (mu^|y| - 1) / mu at the lower edge y of the bin. It is **not** the inverse of the encoder."""
+    """Their decoder: sign(y) (mu^|y| - 1) / mu at the lower edge y of the bin; **not** the inverse of the encoder."""
     mu = float(quantization_channels)
     compressed = 2 * codes.double() / mu - 1
     return (compressed.sign() / mu * (mu ** compressed.abs() - 1)).float()
@@ -416,7 +419,7 @@ def measure(features: Iterable[torch.Tensor]) -> Statistics:
 
 
 def entropy(values, n_bins: int = 64) -> float:
-    """Bits of the histogram of values over n_bins equal bins of their range: how evenly they fill it (at most log2 n_bins)."""
+    """Bits of the histogram of values over n_bins equal bins of their range: at most log2(n_bins)."""
     counts, _ = np.histogram(np.asarray(values, np.float64).ravel(), n_bins)
     share = counts[counts > 0] / counts.sum()
     return float(-(share * np.log2(share)).sum())
