@@ -19,7 +19,7 @@ from . import batches, configs, corpora, objectives, packs, runs, training
 from .corpora import splits
 from .errors import BadFile, SpeechlibError
 from .evaluation import summarise, token_table
-from .evaluation.clustering import clustering, frames_at, kmeans
+from .evaluation.clustering import agreement, frames_at, kmeans
 from .features import frame_times
 from .models import MODELS
 from .presets import Experiment
@@ -206,7 +206,7 @@ def evaluate(trained: Trained) -> dict[str, float]:
     table = tokens(trained)
     scores = summarise(table, n_codes(experiment))
     if "nmi" in scores:
-        beside = clustering(table.assign(code=baseline(trained)))
+        beside = agreement(table.assign(code=baseline(trained)))
         scores |= {f"kmeans_{name}": beside[name] for name in ("nmi", "ami")}
     validation, logged = trained.run.metrics("validation"), trained.run.metrics("train")
     frame_rate = pack.config_of(experiment.inputs).frame_rate

@@ -1,0 +1,211 @@
+"""How a training went, and how trainings compare: losses, gradients, codebook sizes and seeds.
+
+A table is what `run.metrics()` gives, or any mapping of column name to values with a "step" column.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ..errors import SpeechlibError
+from . import style
+
+TERMS = ("loss", "reconstruction", "vq", "commitment", "codebook", "commitment_weighted")
+LABELS = {
+    "perplexity": "perplexity (codes)",
+    "nmi": "NMI",
+    "ami": "AMI",
+    "ari": "ARI",
+    "bigram_diagonal": "bigram diagonal",
+}
+_LOGARITHMIC = {*TERMS, "gradient_norm"}
+
+
+def smooth(values: Sequence[float], window: int = 201, order: int = 7) -> np.ndarray:
+    """Savitzky-Golay with the source's window 201 and order 7; a shorter curve takes the longest odd window it has.
+
+    Every value becomes that of the polynomial fitted to the window around it. (scipy's savgol_filter fits powers of up
+    to 100 ** 7 and loses all digits at these settings; Chebyshev polynomials on [-1, 1] lose none.)
+    """
+    values = np.asarray(values, dtype=float)
+    window = min(window, len(values) - (len(values) + 1) % 2)
+    if window <= 2:
+        return values
+    basis = np.polynomial.chebyshev.chebvander(np.linspace(-1, 1, window), min(order, window - 1))
+    fit, half = basis @ np.linalg.pinv(basis), window // 2  # fit @ window of values = values of its polynomial
+    inside = np.correlate(values, fit[half], "valid")
+    return np.concatenate([fit[:half] @ values[:window], inside, fit[half + 1 :] @ values[-window:]])
+
+
+def band(steps: Sequence[int], values: Sequence[float], bins: int = 15) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Centre, mean and standard deviation of up to `bins` equal stretches of a curve."""
+    pieces = [piece for piece in np.array_split(np.arange(len(steps)), bins) if len(piece)]
+    steps, values = np.asarray(steps, dtype=float), np.asarray(values, dtype=float)
+    return tuple(
+        np.array([f(x[p]) for p in pieces]) for f, x in ((np.mean, steps), (np.mean, values), (np.std, values))
+    )
+
+
+def curves(tables: Mapping[str, Mapping], terms: Sequence[str] = ("loss", "perplexity")) -> Figure:
+    """A panel per term, a curve per training: values faint, smoothed, in a band of +- one standard deviation.
+
+    Figure (a) of the source with one training, (b) with several, (d) with all terms. Trainings may be of any length;
+    one that lacks a term is left out of that term's panel.
+    """
+    columns = min(3, len(terms))
+    rows = -(-len(terms) // columns)
+    figure, grid = style.panels(rows, columns, height=3.2 * rows + 0.3 * (len(tables) > 1))
+    colours = style.distinct(len(tables)) if len(tables) > 1 else [style.colour("vqvae")]
+    for ax in grid.flat[len(terms) :]:
+        ax.set_axis_off()
+    for ax, term in zip(grid.flat, terms):
+        for (name, table), colour in zip(tables.items(), colours):
+            if term in table:
+                steps, values = np.asarray(table["step"]), np.asarray(table[term], dtype=float)
+                centre, mean, deviation = band(steps, values)
+                ax.fill_between(centre, mean - deviation, mean + deviation, color=colour, alpha=0.15, linewidth=0)
+                ax.plot(steps, values, color=colour, alpha=0.25, linewidth=0.6)
+                ax.plot(steps, smooth(values), color=colour, label=name)
+        _finish(ax, term)
+    if len(tables) > 1:
+        handles, labels = grid[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(tables), 5))
+    return figure
+
+
+def all_terms(table: Mapping, terms: Sequence[str] = TERMS, title: str = "all terms of the loss") -> Figure:
+    """Every term of one training in one plot: figure (c) of the source."""
+    figure, ((ax,),) = style.panels()
+    present = [term for term in terms if term in table]
+    for term, colour in zip(present, style.distinct(len(present))):
+        values = np.asarray(table[term], dtype=float)
+        ax.plot(table["step"], values, color=colour, alpha=0.25, linewidth=0.6)
+        ax.plot(
+            table["step"],
+            smooth(values),
+            color=colour,
+            label=term.replace("_", " "),
+            linewidth=2 if term == "loss" else 1.4,
+        )
+    _finish(ax, "loss", title)
+    ax.set_ylabel("value (log)")
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def train_and_validation(train: Mapping, validation: Mapping, term: str = "reconstruction") -> Figure:
+    """One term on the training batches and on the validation part: where they part, the model learns by heart."""
+    figure, ((ax,),) = style.panels()
+    values = np.asarray(train[term], dtype=float)
+    ax.plot(train["step"], values, color=style.colour("vqvae"), alpha=0.25, linewidth=0.6)
+    ax.plot(train["step"], smooth(values), color=style.colour("vqvae"), label="training batches")
+    ax.plot(validation["step"], validation[term], "o-", color=style.REFERENCE, markersize=4, label="validation part")
+    _finish(ax, term, f"{term} on both parts")
+    ax.legend()
+    return figure
+
+
+def gradients(records: Sequence[Mapping], limit: float = 0.0, most: int = 8) -> Figure:
+    """Largest and mean absolute gradient of every weight, a panel per recording (at most `most`, evenly chosen).
+
+    records: [{step, layers: {name: (largest, mean)}}], as `run.gradients()` gives them. Bars are cut off at `limit`
+    (the source: 0.02); 0 = where nine of ten of the largest end.
+    """
+    if not records:
+        raise SpeechlibError("no gradients were recorded: train with training.record_gradients")
+    chosen = [
+        records[i] for i in np.unique(np.linspace(0, len(records) - 1, min(most, len(records))).round().astype(int))
+    ]
+    names = [_short(name) for name in chosen[0]["layers"]]
+    values = np.array([list(record["layers"].values()) for record in chosen])  # (recordings, layers, 2)
+    limit = limit or float(np.quantile(values[..., 0], 0.9))
+    columns = min(4, len(chosen))
+    rows = -(-len(chosen) // columns)
+    figure, grid = style.panels(rows, columns, height=1.2 * rows + 1.9, sharex=True, sharey=True)
+    for ax in grid.flat[len(chosen) :]:
+        ax.set_axis_off()
+    for ax, record, value in zip(grid.flat, chosen, values):
+        ax.bar(names, value[:, 0], color=style.colour("vqvae"), alpha=0.35, label="largest")
+        ax.bar(names, value[:, 1], color=style.colour("vqvae"), label="mean")
+        ax.set_ylim(0, limit)
+        ax.set_title(f"step {record['step']}")
+        ax.tick_params(axis="x", rotation=90, labelsize=6)
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
+    figure.supylabel("absolute gradient", fontsize=10)
+    return figure
+
+
+def _short(name: str) -> str:
+    """ "decoder.residual.blocks.0.1.weight" -> "decoder.residual.0.1"."""
+    for noise in (".weight", ".parametrizations", ".original1", "blocks."):
+        name = name.replace(noise, "")
+    return name
+
+
+def metric_evolution(
+    sizes: Sequence[int], metrics: Mapping[str, Sequence[float]], beside: Mapping[str, Sequence[float]] | None = None
+) -> Figure:
+    """Metrics over the codebook size, one panel under the other; `beside` holds the same of the k-means baseline.
+
+    Several values of one size (seeds) are drawn as dots, the line goes through their means.
+    """
+    figure, rows = style.panels(len(metrics), 1, height=1.9 * len(metrics) + 0.5, sharex=True)
+    series = (("codes", metrics, style.colour("vqvae"), "o-"), ("k-means", beside or {}, style.BASELINE, "s--"))
+    for ax, metric in zip(rows[:, 0], metrics):
+        for label, table, colour, marks in series:
+            if metric in table:
+                at = np.unique(sizes)
+                values = np.asarray(table[metric], dtype=float)
+                ax.scatter(sizes, values, color=colour, s=10, alpha=0.5, linewidths=0)
+                ax.plot(
+                    at,
+                    [values[np.asarray(sizes) == k].mean() for k in at],
+                    marks,
+                    color=colour,
+                    label=label,
+                    markersize=5,
+                )
+        ax.set_xscale("log")
+        ax.set_xticks(np.unique(sizes), [str(k) for k in np.unique(sizes)])
+        ax.minorticks_off()
+        ax.set_ylim(bottom=0)
+        ax.set_ylabel(LABELS.get(metric, metric))
+    rows[0, 0].set_title("what a larger codebook buys")
+    rows[-1, 0].set_xlabel("codebook size")
+    if beside:
+        rows[0, 0].legend()
+    return figure
+
+
+def seed_stability(values: Mapping[str, Mapping[str, Sequence[float]]], seeds: Sequence[int]) -> Figure:
+    """Bars with their values: a panel per metric, a group per experiment, a bar per seed.
+
+    values: {metric: {experiment: a value per seed}}.
+    """
+    figure, row = style.panels(1, len(values), height=3.4)
+    colours = style.distinct(len(seeds))
+    for ax, (metric, experiments) in zip(row[0], values.items()):
+        width = 0.8 / len(seeds)
+        for j, (seed, colour) in enumerate(zip(seeds, colours)):
+            at = np.arange(len(experiments)) + (j - (len(seeds) - 1) / 2) * width
+            bars = ax.bar(
+                at, [scores[j] for scores in experiments.values()], 0.92 * width, color=colour, label=f"seed {seed}"
+            )
+            ax.bar_label(bars, fmt="%.3f", fontsize=8, padding=2)
+        ax.set_xticks(range(len(experiments)), list(experiments))
+        ax.set_title(LABELS.get(metric, metric))
+        ax.margins(y=0.12)
+    row[0, 0].set_ylabel("score")
+    handles, labels = row[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(seeds))
+    return figure
+
+
+def _finish(ax: Axes, term: str, title: str | None = None) -> None:
+    ax.set_title(title or term.replace("_", " "))
+    ax.set_xlabel("step")
+    ax.set_ylabel(LABELS.get(term, term.replace("_", " ")) + (" (log)" if term in _LOGARITHMIC else ""))
+    if term in _LOGARITHMIC:
+        ax.set_yscale("log")
