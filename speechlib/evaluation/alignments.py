@@ -4,6 +4,7 @@ A sequence is one utterance's symbols in order; a missing symbol (None, NaN) end
 new one, so nothing is ever counted across a gap or from one utterance into the next.
 """
 
+import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -162,7 +163,7 @@ def load(path: str | Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = dict(archive)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise BadFile(path, f"holds no saved arrays ({error})") from None
     label = step_label(float(arrays["step_seconds"]))
     if not Path(path).stem.endswith(f"_{label}"):
