@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import soundfile
 
+from .. import audio
 from ..errors import BadFile, SpeechlibError
 from . import labels as labels_
 
@@ -57,7 +58,7 @@ def assemble(name: str, utterances: Iterable[Utterance], skipped: Iterable[Skipp
 
     notes = list(skipped)
     with ThreadPoolExecutor(min(16, 4 * (os.cpu_count() or 1))) as pool:
-        results = list(pool.map(_open, utterances, chunksize=64))
+        results = list(pool.map(_open, utterances))
     cuts: dict[str, Cut] = {}
     for cut, remarks in results:
         notes += remarks
@@ -129,17 +130,16 @@ def _header(path: Path) -> tuple[int, int, int]:
     try:
         if path.stat().st_size == 0:
             raise BadFile(path, "is empty (0 bytes)")
-        info = soundfile.info(str(path), verbose=True)
+        with soundfile.SoundFile(str(path)) as file:
+            audio.refuse_truncated(path, file)
+            rate, channels, frames = file.samplerate, file.channels, file.frames
     except OSError as error:
         raise BadFile(path, error.strerror or str(error)) from None
     except soundfile.LibsndfileError as error:
-        raise BadFile(path, f"is not audio that can be read ({error.error_string})") from None
-    if info.frames <= 0:
+        raise BadFile(path, f"is not audio that can be read ({error.error_string.strip(' .')})") from None
+    if frames <= 0:
         raise BadFile(path, "holds no samples")
-    short = re.search(r"^\s*(?:data|SSND)\s*:\s*(\d+) \(should be (\d+)\)", info.extra_info or "", re.MULTILINE)
-    if short:
-        raise BadFile(path, f"is truncated: its header promises {short[1]} bytes of samples, {short[2]} are there")
-    return info.samplerate, info.channels, info.frames
+    return rate, channels, frames
 
 
 def _labels(utterance: Utterance, rate: int, duration: float) -> tuple[labels_.Labels, list[Skipped]]:
@@ -162,16 +162,12 @@ def _labels(utterance: Utterance, rate: int, duration: float) -> tuple[labels_.L
 
 def _cut(utterance: Utterance, rate: int, channels: int, frames: int, tiers: labels_.Labels) -> "Cut":
     from lhotse import AudioSource, Recording, SupervisionSegment
-    from lhotse.supervision import AlignmentItem
 
     duration = frames / rate
     source = AudioSource(type="file", channels=list(range(channels)), source=str(utterance.path))
     recording = Recording(utterance.id, [source], sampling_rate=rate, num_samples=frames, duration=duration)
     cut = recording.to_cut()
     cut.id = utterance.id
-    alignment = {
-        name: [AlignmentItem(s, round(a, 7), round(b - a, 7)) for s, a, b in tier] for name, tier in tiers.items()
-    }
     cut.supervisions = [
         SupervisionSegment(
             id=utterance.id,
@@ -183,7 +179,7 @@ def _cut(utterance: Utterance, rate: int, channels: int, frames: int, tiers: lab
             speaker=utterance.speaker,
             gender=utterance.gender,
             custom=utterance.custom,
-            alignment=alignment or None,
+            alignment=labels_.to_alignment(tiers) or None,
         )
     ]
     return cut

@@ -125,6 +125,25 @@ def fit(labels: Labels, duration: float) -> tuple[Labels, float]:
     return {name: tier for name, tier in inside.items() if tier}, max(beyond, 0.0)
 
 
+def to_alignment(labels: Labels) -> dict:
+    """The tiers as lhotse keeps them in a supervision."""
+    from lhotse.supervision import AlignmentItem
+
+    return {name: [AlignmentItem(s, round(a, 7), round(b - a, 7)) for s, a, b in tier] for name, tier in labels.items()}
+
+
+def write_textgrid(path: str | Path, labels: Labels, duration: float) -> None:
+    """A TextGrid with the tiers words and phones, as MFA names them, for Praat and for `read_textgrid`."""
+    from praatio import textgrid
+
+    grid = textgrid.Textgrid(0, duration)
+    for name in ("word", "phone"):
+        if labels.get(name):
+            rows = [(a, b, s) for s, a, b in labels[name]]
+            grid.addTier(textgrid.IntervalTier(f"{name}s", rows, 0, duration))
+    grid.save(str(path), format="long_textgrid", includeBlankSpaces=True)
+
+
 class Finder:
     """Which label files belong to which recording: those of its name beside it, else in any folder named like its own,
     else anywhere, the last two only where the name tells recordings apart (never another speaker's labels)."""

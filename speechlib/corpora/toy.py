@@ -20,6 +20,7 @@ import random
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -129,6 +130,11 @@ def speak(speaker: str, root: str | Path) -> list[tuple[str, str, str, str, str]
     return rows
 
 
+def pronounce(text: str) -> list[str]:
+    """The phones (names of PHONES) that espeak-ng finds for a text, pauses included."""
+    return _speller().pronounce(text)
+
+
 def find_espeak() -> tuple[str, str | None]:
     """(library, its data or None for the library's own): of the wheel, else of the system. Raises SpeechlibError."""
     found = []
@@ -171,16 +177,26 @@ class Espeak:
 
     def say(self, text: str) -> tuple[np.ndarray, list[Interval], list[Interval]]:
         """(samples (S,) int16 at self.rate, phones, words), the phones without a gap from 0 to the end."""
+        wave, phones, starts = self._synthesise(text)
+        words = _words(starts, text.split(), phones)
+        seconds = [[Interval(s, a / self.rate, b / self.rate) for s, a, b in tier] for tier in (phones, words)]
+        return wave, *seconds
+
+    def pronounce(self, text: str) -> list[str]:
+        """The phones of a text, by espeak-ng's dictionary and rules."""
+        return [phone.symbol for phone in self._synthesise(text)[1]]
+
+    def _synthesise(self, text: str) -> tuple[np.ndarray, list[Interval], list[int]]:
+        """(samples, phones, starts of words), all in samples."""
         self._samples, self._events = [], []
         # Without the invisible spaces "in the", "of a", ... are one word to espeak, with one event.
         spoken = text.replace(" ", " \N{ZERO WIDTH SPACE}").encode()
-        if self._lib.espeak_Synth(spoken, len(spoken) + 1, 0, 1, 0, _UTF8 | _END_PAUSE, None, None) != 0:
+        status = self._lib.espeak_Synth(spoken, len(spoken) + 1, 0, 1, 0, _UTF8 | _END_PAUSE, None, None)
+        if status != 0 or not self._samples:
             raise SpeechlibError(f"espeak-ng could not say {text!r}")
         wave = np.concatenate(self._samples)
         phones = _phones([(sample, name) for kind, sample, name in self._events if kind == _PHONEME], len(wave))
-        words = _words([sample for kind, sample, _ in self._events if kind == _WORD], text.split(), phones)
-        seconds = [[Interval(s, a / self.rate, b / self.rate) for s, a, b in tier] for tier in (phones, words)]
-        return wave, *seconds
+        return wave, phones, [sample for kind, sample, _ in self._events if kind == _WORD]
 
     def _collect(self, samples, count, events) -> int:
         if samples and count:
@@ -241,6 +257,11 @@ def _words(starts: list[int], tokens: list[str], phones: list[Interval]) -> list
         if spoken:
             words.append(Interval(token.strip(".,?!").lower(), spoken[0].start, spoken[-1].end))
     return words
+
+
+@cache
+def _speller() -> Espeak:
+    return Espeak(VOICES["max"])
 
 
 def _speak_in_process(speaker: str, root: Path):
