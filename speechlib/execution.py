@@ -30,7 +30,7 @@ PAGE = """{% extends "lab/index.html.j2" %}
 {% block jupyter_widgets %}{% endblock %}
 {% block html_head_js_mathjax %}{% endblock %}
 {% block html_head_js_mermaidjs %}{% endblock %}
-{% block extra_css %}<style>main { max-width: 60rem; margin: 0 auto; padding: 1rem }</style>{% endblock %}
+{% block extra_css %}<style>main { max-width: 70rem; margin: 0 auto; padding: 1rem }</style>{% endblock %}
 """
 SHOWN = ("text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/plain")  # no live widgets
 
@@ -93,7 +93,7 @@ def _papermill(job: Job, output: Path, record: dict) -> None:
     class Client(PapermillNotebookClient):
         def __init__(self, *arguments, **options):
             super().__init__(*arguments, **options)
-            # nbclient plays the Output widget by sending on the channel it waits on: it can wait for ever (nbclient#312).
+            # nbclient plays Output widgets by sending on the channel it waits on, and may wait for ever (nbclient#312).
             self.widget_registry = {}
 
     class Engine(NBClientEngine):

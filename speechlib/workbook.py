@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from . import configs, execution, files, index_page, runs
+from . import configs, corpora, execution, files, index_page, presets, runs
 from .errors import BadFile, SpeechlibError, UnknownName
 
 FORMAT = 1
@@ -134,21 +134,24 @@ def assign(notebooks: Iterable[Notebook], values: dict[str, Any]) -> dict[str, d
         if name not in known:
             raise UnknownName("parameter of these notebooks", name, known)
     return {
-        notebook: {
-            name: _typed(parameter, values.get(name, parameter.default), name) for name, parameter in found.items()
-        }
+        notebook: {name: _value(name, p, values.get(name, p.default)) for name, p in found.items()}
         for notebook, found in declared.items()
     }
 
 
-def _typed(parameter: Parameter, value, name: str):
+def _value(name: str, parameter: Parameter, value):
     hint = parameter.hint
     if isinstance(value, str) and hint is not str:
         try:
             value = yaml.safe_load(value)
         except yaml.YAMLError:
             raise SpeechlibError(f"{name} needs {hint.__name__}, got {value!r}") from None
-    return configs.typed(hint, value, name)
+    value = configs.typed(hint, value, name)
+    if name == "preset" and value not in (known := {n for names in presets.names().values() for n in names}):
+        raise UnknownName("preset", value, known)
+    if name == "corpus" and value and value not in corpora.names():
+        raise UnknownName("corpus", value, corpora.names())
+    return value
 
 
 # Batches
@@ -256,17 +259,20 @@ class _Batch:
         )
 
     def start(self, notebook: Notebook, jobs: int, timeout: int) -> None:
+        given = self.given[notebook.name]
+        declared = parameters(notebook)
+        changed = {name: value for name, value in given.items() if value != declared[name].default}
         job = execution.Job(
             source=str(notebook.path),
             output=str(self.folder / f"{notebook.name}.ipynb"),
             page=str(self.folder / f"{notebook.name}.html"),
             record=str(self.folder / "logs" / f"{notebook.name}.json"),
-            parameters=self.given[notebook.name],
+            parameters=changed,
             timeout=timeout,
         )
         threads = max(1, (os.cpu_count() or 1) // jobs)
         self.running[notebook] = execution.Process(job, self.folder / "logs" / f"{notebook.name}.log", threads)
-        entry = {"status": "running", "parameters": self.given[notebook.name], "log": f"logs/{notebook.name}.log"}
+        entry = {"status": "running", "parameters": given, "log": f"logs/{notebook.name}.log"}
         self.entries[notebook.name] = entry | {"fingerprint": self.fingerprints[notebook.name], "started": _now()}
         self.write()
         self.report("started", notebook.name, self.entries[notebook.name])
@@ -275,6 +281,7 @@ class _Batch:
         entry = self.entries[notebook.name] | record
         self.entries[notebook.name] = entry
         self.write()
+        index_page.write(self.name)
         self.report("finished", notebook.name, entry)
 
     def close(self) -> None:
@@ -283,12 +290,12 @@ class _Batch:
             process.stop()
             self.entries[notebook.name]["status"] = "interrupted"
         self.write(finished=_now())
+        index_page.write(self.name)
 
     def write(self, finished: str | None = None) -> None:
         manifest = {"format": FORMAT, "name": self.name, "started": self.started, "finished": finished}
         manifest |= {"git": self.git, "versions": self.versions, "notebooks": dict(sorted(self.entries.items()))}
         files.write_json(self.folder / "manifest.json", manifest)
-        index_page.write(files.outputs_dir())
 
 
 def _has_run(system: str, given: dict) -> bool:
