@@ -145,3 +145,13 @@ def test_damaged_archive(tmp_path):
         al.load(path)
     with pytest.raises(BadFile, match="none_20ms"):
         al.load(tmp_path / "none_20ms.npz")
+
+
+def test_saved_entropies_are_the_entropies(tmp_path):
+    """Mistake 16: the source saved the name of the array instead of the array."""
+    from speechlib.features import entropy
+
+    rng = np.random.default_rng(0)
+    bits = {name: np.array([entropy(rng.normal(size=(39, 50))) for _ in range(4)]) for name in ("inputs", "z_q")}
+    back = al.load(al.save(tmp_path, "entropy", 0.02, **bits))
+    assert all(np.array_equal(back[name], values) for name, values in bits.items())

@@ -107,7 +107,6 @@ def test_usage_closed_forms():
     assert usage.perplexity([5] * 9, 64) == pytest.approx(1)
     assert usage.codes_used([1, 1, 3], 4) == 2
     assert usage.entropy([[1, 1, 0], [0, 0, 0], [1, 2, 1]]) == pytest.approx([1, 0, 1.5])
-    assert usage.value_entropy([0.1, 0.9, 5.0, -5.0], [0, 0.5, 1]) == pytest.approx(1)
     nats, bits = usage.nll_per_element(100 * log(256), 100)
     assert (nats, bits) == pytest.approx((log(256), 8))
     with pytest.raises(SpeechlibError, match="the codebook has 4"):
@@ -185,6 +184,10 @@ def test_distances_equal_loops_over_pairs():
     assert found.encoder == pytest.approx([np.linalg.norm(a - b) for a, b in combinations(z_e, 2)])
     assert found.codebook == pytest.approx([np.linalg.norm(a - b) for a, b in combinations(codebook, 2)])
     assert found.encoder_to_code == pytest.approx([np.linalg.norm(a - b) for a, b in product(z_e, codebook)])
+    p = distances.code_probabilities(z_e, codebook)
+    slow = np.array([[np.exp(-np.sum((z - e) ** 2)) for z in z_e] for e in codebook])
+    assert p == pytest.approx(slow / slow.sum(axis=0))
+    assert distances.code_probabilities(z_e * 1e3, codebook).sum(axis=0) == pytest.approx(1)  # no underflow
     small = distances.distances(z_e, codebook, limit=5)
     assert (len(small.encoder), len(small.codebook), len(small.encoder_to_code)) == (10, 6, 20)
     with pytest.raises(SpeechlibError, match=r"\(7, 3\) and codebook \(4, 2\)"):
