@@ -26,6 +26,8 @@ from .presets import Experiment
 from .runs import Run
 from .training import Progress
 
+_INTERRUPTED = 130  # exit code of a process that was told to stop
+
 
 class Data(NamedTuple):
     corpus: corpora.Corpus
@@ -85,10 +87,11 @@ def crops(experiment: Experiment, data: Data, part: str = "train") -> batches.Cr
     )
 
 
-def train(experiment: Experiment, progress: Progress | None = None) -> Run:
+def train(experiment: Experiment, progress: Progress | None = None, data: Data | None = None) -> Run:
     """The finished run of an experiment: as it is if there is one, else trained (on) and evaluated.
 
-    Raises SpeechlibError for what a user can mend; the run is then marked failed, with the reason.
+    `data` spares preparing it again. Any error marks the run failed, with the reason; SpeechlibError is for what a user
+    can mend.
     """
     run = runs.find(experiment)
     if run is not None and run.status == "done":
@@ -104,7 +107,7 @@ def train(experiment: Experiment, progress: Progress | None = None) -> Run:
             return run
         try:
             with process.main_process_first():
-                data = prepare(experiment, progress)
+                data = data or prepare(experiment, progress)
             model = _descend(experiment, data, run, progress)
             if process.is_main_process:
                 run.write_summary(evaluate(Trained(model, experiment, data, run)))
@@ -123,6 +126,10 @@ def _descend(experiment: Experiment, data: Data, run: Run, progress: Progress | 
     objective = getattr(objectives, experiment.system)
     validation = crops(experiment, data, "val")
     first = validation.batch(0)
+    if experiment.training.record_codebook and experiment.model.slices:
+        raise SpeechlibError(
+            f"training.record_codebook records one codebook, model.slices has {experiment.model.slices}"
+        )
 
     def snapshot(model: nn.Module) -> dict[str, Tensor]:
         """The codebook and what it quantises: the encoder's vectors of one validation batch, (N, D)."""
@@ -141,10 +148,13 @@ def _descend(experiment: Experiment, data: Data, run: Run, progress: Progress | 
     )
 
 
-def load(run: Run, progress: Progress | None = None) -> Trained:
-    """A run with its model (on the CPU, in eval mode) and data. Raises SpeechlibError where it cannot be used."""
+def load(run: Run, data: Data | None = None) -> Trained:
+    """A run with its model (on the CPU, in eval mode) and data (`data` spares preparing it again).
+
+    Raises BadFile where the run is of another version or its checkpoint is damaged.
+    """
     experiment = experiment_of(run)
-    return Trained(runs.load_model(run.checkpoint), experiment, prepare(experiment, progress), run)
+    return Trained(runs.load_model(run.checkpoint), experiment, data or prepare(experiment), run)
 
 
 def experiment_of(run: Run) -> Experiment:
@@ -169,7 +179,8 @@ def encode(trained: Trained, indices: Iterable[int]) -> tuple[dict[int, np.ndarr
     config = pack.config_of(experiment.inputs)
     codes, times = {}, {}
     for batch in batches.whole(pack, indices, experiment.inputs, experiment.targets):
-        found = model.codes(batch.inputs)[0].reshape(max(1, len(experiment.model.slices)), -1)  # (G, L)
+        found = model.codes(batch.inputs.to(_device(model)))[0].cpu()
+        found = found.reshape(max(1, len(experiment.model.slices)), -1)  # (G, L)
         place = experiment.model.codebook_size ** torch.arange(len(found))[:, None]
         index = int(batch.utterance)
         codes[index] = (found * place).sum(0).numpy()
@@ -195,8 +206,8 @@ def reconstruct(trained: Trained, index: int, speaker: int | None = None) -> Ten
     model, experiment = trained.model, trained.experiment
     (batch,) = batches.whole(trained.data.pack, [index], experiment.inputs, experiment.targets)
     voice = batch.speaker if speaker is None else torch.full_like(batch.speaker, speaker)
-    z_q = model.quantize(model.encode(batch.inputs)).z_q
-    return model.decode(z_q, voice, batch.inputs.shape[-1])[0]
+    z_q = model.quantize(model.encode(batch.inputs.to(_device(model)))).z_q
+    return model.decode(z_q, voice.to(_device(model)), batch.inputs.shape[-1])[0].cpu()
 
 
 def evaluate(trained: Trained) -> dict[str, float]:
@@ -234,10 +245,13 @@ def _frames(trained: Trained, indices: list[int]) -> np.ndarray:
     model, pack = trained.model, trained.data.pack
     gathered = []
     for i in indices:
-        features = torch.as_tensor(pack.features(i, trained.experiment.inputs))
-        positions = model.code_positions(features.shape[1] // model.config.stride + 1)
-        gathered.append(frames_at(model.inputs(features).numpy(), positions))
+        features = model.inputs(pack.features(i, trained.experiment.inputs).to(_device(model))).cpu()
+        gathered.append(frames_at(features, model.code_positions(features.shape[1] // model.config.stride + 1)))
     return np.concatenate(gathered)
+
+
+def _device(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device
 
 
 def sweep(experiments: Iterable[Experiment], jobs: int = 1, progress: Progress | None = None) -> list[Run]:
@@ -284,7 +298,7 @@ def _train_elsewhere(experiment: Experiment, progress: Progress) -> None:
             progress(*here.recv())
     except EOFError:
         process.join()
-    if process.exitcode:
+    if process.exitcode not in (0, _INTERRUPTED):
         reason = runs.find(experiment).reason
         raise SpeechlibError(reason or f"its process ended with exit code {process.exitcode}: out of memory?")
 
@@ -295,3 +309,5 @@ def _train_child(experiment: Experiment, parent) -> None:
         train(experiment, lambda *told: parent.send(told))
     except Exception:  # the run says why
         raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        raise SystemExit(_INTERRUPTED) from None

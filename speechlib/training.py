@@ -382,10 +382,11 @@ def bar(description: str = "training") -> Progress:
     """A progress bar with the time left, for notebooks and the command line."""
     from tqdm.auto import tqdm
 
-    display = tqdm(desc=description, total=None, unit="step")
+    display = tqdm(desc=description, leave=True)
 
     def show(done: int, total: int, text: str = "") -> None:
-        display.total = total
+        if total != display.total:  # the first call, or another stage: packing, then training
+            display.reset(total)
         display.set_postfix_str(text, refresh=False)
         display.update(done - display.n)
         if done >= total:
