@@ -34,8 +34,8 @@ class Crops:
 
     The stream of utterances is one permutation after another, cut into batches of equal size: every epoch visits every
     utterance once, and a batch may reach into the next epoch. Where an utterance is longer than n_frames the crop
-    begins anywhere with equal chance; where it is shorter it is padded with zeros (`Batch.length` says so). `audio` adds
-    the samples that begin at the first frame's, n_frames * hop_length of them.
+    begins anywhere with equal chance; where it is shorter it is padded with zeros (`Batch.length` says so). `audio`
+    adds the n_frames * hop_length samples from the first frame on.
     """
 
     def __init__(

@@ -173,6 +173,7 @@ def _segment(wave: torch.Tensor, first: int, last: int, config: FeatureConfig) -
     lead, S = int(not config.is_centred and start > 0), wave.shape[-1]
     segment = wave[:, max(start - lead, 0) : min(stop, S)]
     if not config.is_centred:
+        segment = segment.double()
         rest = segment[:, 1:] - _PREEMPHASIS * segment[:, :-1]
         segment = rest if lead else torch.cat([segment[:, :1], rest], dim=1)
     return F.pad(segment, (max(-start, 0), max(stop - S, 0)))
@@ -206,7 +207,8 @@ def _tables(config: FeatureConfig, device: torch.device):
         else torch.ones(config.win_length)
     )
     arrays = window, torch.from_numpy(bands), torch.from_numpy(_dct(config))
-    return tuple(array.float().to(device) for array in arrays)
+    # python_speech_features counts in float64: the quiet bands of a frame show the difference
+    return tuple(array.to(device, torch.float32 if config.is_centred else torch.float64) for array in arrays)
 
 
 def filter_bank(config: FeatureConfig) -> np.ndarray:
@@ -314,20 +316,23 @@ def _istft(spectrum: torch.Tensor, window: torch.Tensor, config: FeatureConfig) 
 
 def _magnitudes(statics: torch.Tensor, config: FeatureConfig) -> torch.Tensor:
     """Statics (B, C, T) -> magnitudes (B, bins, T) of the spectrogram."""
-    _, bands, dct = _tables(config, statics.device)
+    _, bands, dct = (table.float() for table in _tables(config, statics.device))
     if not config.is_cepstral:
-        power = non_negative(statics.exp(), bands)
+        log_mel = statics
     elif config.is_centred:
-        power = non_negative((dct.T @ statics).exp(), bands)
+        log_mel = dct.T @ statics
     else:
         # the lifter is undone twice: once for the weight, once more because the rows of `dct` carry it
         lifter = dct.square().sum(dim=1)[:, None]
         cepstrum = statics / lifter
         cepstrum[:, 0] = 0  # it was replaced by the energy of the frame, which sets the level instead
-        power = non_negative((dct.T @ cepstrum).exp(), bands)
-        power = power * (statics[:, :1].exp() / power.sum(dim=1, keepdim=True).clamp(min=1e-20))
+        log_mel = dct.T @ cepstrum
     if config.is_centred:
-        return power.sqrt()
+        # a band at the floor was silent: what it held cannot be told from nothing
+        return non_negative((log_mel.exp() - config.floor).clamp_(min=0), bands).sqrt()
+    power = non_negative(log_mel.exp(), bands)
+    if config.is_cepstral:
+        power = power * (statics[:, :1].exp() / power.sum(dim=1, keepdim=True).clamp(min=1e-20))
     omega = torch.linspace(0, math.pi, power.shape[1], device=power.device)[:, None]
     emphasis = 1 + _PREEMPHASIS**2 - 2 * _PREEMPHASIS * omega.cos()
     return (0.375 * power * config.n_fft / emphasis).sqrt()  # 0.375: power that a Hann window keeps of a rectangle's
@@ -412,7 +417,7 @@ def measure(features: Iterable[torch.Tensor]) -> Statistics:
     if not count:
         raise SpeechlibError("no frames to measure: is the training part of the split empty?")
     std = (squares / count).sqrt()
-    std = torch.where(std <= 1e-6 * mean.abs() + 1e-12, 1.0, std)
+    std = torch.where(std <= 1e-9 * mean.abs(), 1.0, std)
     if not (mean.isfinite().all() and std.isfinite().all()):
         raise SpeechlibError(f"{int((~mean.isfinite()).sum())} coefficients hold NaN or infinite values")
     return Statistics(mean.float(), std.float())

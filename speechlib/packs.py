@@ -11,20 +11,20 @@ Opening reads the index only. One bad file never stops a pack: it is listed in `
 """
 
 import errno
-import fcntl
 import json
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
+from filelock import FileLock
 
 from . import audio, configs
 from .corpora.labels import SILENCES, Interval
@@ -220,7 +220,8 @@ def build(
     cuts = list(corpus.cuts)
     folder = resolve(root) if root is not None else data_dir() / "packs"
     path = folder / f"{corpus.name}-{fingerprint(FORMAT, configs.to_dict(config), [_identity(cut) for cut in cuts])}"
-    with _locked(folder / f".{path.name}.lock"):
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / f".{path.name}.lock"):  # a second process that wants the same pack waits for it
         try:
             return open(path)
         except BadFile:
@@ -234,22 +235,13 @@ def build(
             raise _disk_error(error, building) from None
         except BrokenProcessPool:
             raise SpeechlibError(
-                f"a process that packed {corpus.name} was killed (out of memory?). What is whole is kept in {building}: "
-                f"build again, with fewer than {jobs} jobs"
+                f"a process that packed {corpus.name} was killed (out of memory?). What is whole is kept in "
+                f"{building}: build again, with fewer than {jobs} jobs"
             ) from None
         shutil.rmtree(path, ignore_errors=True)
         (building / "whole").replace(path)
         shutil.rmtree(building)
     return open(path)
-
-
-@contextmanager
-def _locked(path: Path):
-    """One process builds, a second one that wants the same pack waits for it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _identity(cut) -> list:
@@ -324,12 +316,8 @@ def _is_whole(path: Path) -> bool:
     try:
         with np.load(path) as file:
             return "about" in file.files
-    except (OSError, ValueError, EOFError):
+    except (OSError, ValueError, EOFError, BadZipFile):
         return False
-    except Exception as error:  # zipfile.BadZipFile
-        if type(error).__name__ == "BadZipFile":
-            return False
-        raise
 
 
 def _make_shard(path: Path, utterances: list[_Utterance], config: PackConfig) -> None:

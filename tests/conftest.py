@@ -1,6 +1,8 @@
 """Shared fixtures: real recordings where there are some, and threads kept to one so that step loops stay quick."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,17 @@ def real_data() -> Path:
     if not root or not Path(root).is_dir():
         pytest.skip("no real recordings: set SPEECHLIB_REAL_DATA to a folder of them")
     return Path(root)
+
+
+@pytest.fixture(scope="session")
+def one_voice(tmp_path_factory):
+    """One speaker of the toy corpus, with phones and words: speech in a second (espeak wants a process of its own)."""
+    from speechlib import corpora
+
+    root = tmp_path_factory.mktemp("one_voice")
+    code = "import sys; from speechlib.corpora import toy; toy.speak('adam', sys.argv[1])"
+    subprocess.run([sys.executable, "-c", code, str(root)], check=True)
+    return corpora.load("folder", root)
 
 
 @pytest.fixture
