@@ -158,7 +158,7 @@ class TonePack:
         return self.utterances.index(name)
 
     def wave(self, i):
-        return tones(SAID[self.utterances[i]])
+        return torch.tensor(tones(SAID[self.utterances[i]]))
 
     def config_of(self, kind):
         return features.LOG_MEL
@@ -182,7 +182,7 @@ def tone_trained(pack, speaker_dim=4):
 
 
 def pictures(html) -> list[np.ndarray]:
-    found = re.findall(r'<img [^>]*src="data:image/png;base64,([^"]+)"', html)
+    found = re.findall(r'<img [^>]*src="data:image/webp;base64,([^"]+)"', html)
     return [np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))) for data in found]
 
 
@@ -261,7 +261,8 @@ def test_codebook_explorer_without_phones_and_with_one_voice():
     assert explorer.controls["code"].options[0][0].startswith("0 (3")
     assert len(sounds(explorer.views["instances"].value)) == 2
     alignment = widgets.alignment_explorer(pack, tone_tokens(pack, ["b1"]))
-    assert "<b>phones</b>: none" in alignment.views["about"].value
+    assert alignment.views["about"].value.startswith("<div><b>codes</b>: ")
+    assert "phones" not in alignment.views["about"].value
 
 
 def test_explorers_refuse_what_does_not_fit():

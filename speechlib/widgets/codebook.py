@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from ..errors import SpeechlibError
 from ..evaluation import mapping
 from ..evaluation.tokens import step_seconds
-from .explorer import NO_MARGIN, Explorer
-from .explorers import instances
-from .pictures import WINDOW, colour, draw_spectrogram, picture
+from ..figures.alignment import WINDOW, draw_spectrogram, tint
+from .explorer import NO_MARGIN, Explorer, picture
+from .explorers import instances, wave_of
 from .players import audio_elements
 
 CELL, GRID = (32, 20), (20, 23)  # the map: pixels of a cell, columns and rows
@@ -57,18 +57,15 @@ def codebook_explorer(trained, tokens, points) -> Explorer:
     def render(code: int, take: int) -> dict[str, str]:
         return {"map": drawn_map, "about": book.about(code), "instances": book.instances(code, take)}
 
-    def arrange(views) -> list:
-        views["map"].layout.grid_area = f"1 / 1 / {GRID[1] + 1} / {GRID[0] + 1}"
+    def clickable(view):
+        view.layout.grid_area = f"1 / 1 / {GRID[1] + 1} / {GRID[0] + 1}"
         templates = {f"grid_template_{k}": f"repeat({n}, {px}px)" for k, n, px in zip(("columns", "rows"), GRID, CELL)}
-        clickable = ipywidgets.GridBox([views["map"], *buttons.values()], layout={"grid_gap": "0", **templates})
-        return [ipywidgets.HBox([clickable, views["about"]], layout={"flex_flow": "row wrap"}), views["instances"]]
+        return ipywidgets.GridBox([view, *buttons.values()], layout={"grid_gap": "0", **templates})
 
     code.observe(lambda change: highlight(change.old, change.new), "value")
     highlight(None, code.value)
-    controls = {"code": code, "take": take}
-    explorer = Explorer(
-        "Codebook map and the instances of a code", controls, ["map", "about", "instances"], render, arrange
-    )
+    controls, rows = {"code": code, "take": take}, [("map", "about"), ("instances",)]
+    explorer = Explorer("Codebook map and the instances of a code", controls, rows, render, {"map": clickable})
     explorer.buttons = buttons
     return explorer
 
@@ -106,7 +103,7 @@ class _Codebook:
         axes = drawn.subplots(1 if phones is None else 2, squeeze=False)[:, 0]
         if phones is not None:
             top = phones.iloc[:8]
-            look = {"color": [colour(phone) for phone in top.index], "edgecolor": "0.6"}
+            look = {"color": [tint(phone) for phone in top.index], "edgecolor": "0.6"}
             axes[0].bar(top.index, 100 * top, label="given the code", **look)
             axes[0].plot(top.index, 100 * self.phone_share[top.index], "_k", markersize=14, label="anywhere")
             axes[0].set(ylabel="share of the phone (%)", title=f"code {k}: phones")
@@ -129,7 +126,7 @@ class _Codebook:
         some = tokens.sample(min(SAMPLE, len(tokens)), random_state=0)
         frames = []
         for utterance, times in some.groupby("utterance", observed=True)["time"]:
-            wave = np.pad(self.pack.wave(self.pack.index_of(utterance)), window)
+            wave = np.pad(wave_of(self.pack, utterance), window)
             first = np.round(times.to_numpy() * rate).astype(int) + window // 2
             frames.append(np.lib.stride_tricks.sliding_window_view(wave, window)[first.clip(0, len(wave) - window)])
         power = np.abs(np.fft.rfft(np.concatenate(frames) * np.hanning(window), 2 * window)) ** 2
@@ -160,7 +157,7 @@ class _Codebook:
 
     def _context(self, run) -> tuple[np.ndarray, float]:
         """The wave around a run, and its first second."""
-        rate, wave = self.pack.config.sample_rate, self.pack.wave(self.pack.index_of(run.utterance))
+        rate, wave = self.pack.config.sample_rate, wave_of(self.pack, run.utterance)
         first = max(0, round((run.start - CONTEXT) * rate))
         return wave[first : max(first + 1, round((run.stop + CONTEXT) * rate))], first / rate
 
@@ -177,7 +174,7 @@ class _Codebook:
             codes = torch.full((len(voices), n_codes), k)
             speaker = torch.tensor([self.pack.speakers.index(voice) for voice in voices])
             decoded = model.decode(model.quantizer.embed(codes), speaker, n_codes * model.config.stride)
-            return dict(zip(voices, features.to_audio(decoded.float(), config).numpy()))
+            return dict(zip(voices, features.to_audio(decoded.float(), config).cpu().numpy()))
 
 
 def _cells(points: np.ndarray) -> list[tuple[int, int]]:
@@ -203,19 +200,18 @@ def _draw_map(points: np.ndarray, cells: list[tuple[int, int]], labels: list[str
     axis.set(xlim=(-0.5, GRID[0] - 0.5), ylim=(GRID[1] - 0.5, -0.5), facecolor="0.97", xticks=[], yticks=[])
     for place, cell, label in zip(_places(points), cells, labels):
         axis.plot(*zip(place, cell), color="0.7", linewidth=0.8, zorder=1)
-        box = {"facecolor": colour(label), "edgecolor": "0.6", "boxstyle": "round,pad=0.25", "linewidth": 0.5}
+        box = {"facecolor": tint(label), "edgecolor": "0.6", "boxstyle": "round,pad=0.25", "linewidth": 0.5}
         axis.text(*cell, label, ha="center", va="center", fontsize=7.5, bbox=box, zorder=2)
     return picture(drawn, "codebook map: codes by their most probable phone")
 
 
 def _draw_context(wave: np.ndarray, sample_rate: int, start: float, run) -> Figure:
     drawn = Figure(figsize=(2.6, 1.1))
-    axis = drawn.add_axes((0, 0.2, 1, 0.8))
+    axis = drawn.add_axes((0, 0, 1, 1))
     draw_spectrogram(axis, wave, sample_rate, start)
     for edge in (run.start, run.stop):
         axis.axvline(edge, color="w", linewidth=1.5, linestyle="--")
-    axis.set(yticks=[], ylabel="", xticks=[run.start, run.stop], xticklabels=[f"{run.start:.2f}", f"{run.stop:.2f} s"])
-    axis.tick_params(labelsize=7, length=2, pad=1)
+    axis.set_axis_off()
     return drawn
 
 

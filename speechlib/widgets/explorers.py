@@ -15,11 +15,12 @@ from .. import audio
 from ..errors import SpeechlibError, UnknownName
 from ..evaluation import alignments
 from ..evaluation.tokens import step_seconds
-from .explorer import Explorer
-from .pictures import draw_spectrogram, picture, speech_figure
+from ..figures.alignment import alignment, draw_spectrogram
+from .explorer import Explorer, picture
 from .players import MAX_SECONDS, player, players
 
 WIDE = {"width": "36em"}
+INVERTED = 8  # seconds of speech that features are inverted for: Griffin-Lim has to keep up with the mouse
 MAX_CHOICES = 200  # of one drop-down list: browsers choke on the 44,000 utterances of VCTK
 
 
@@ -59,7 +60,7 @@ def corpus_browser(corpus) -> Explorer:
         rows = {kind: _intervals(one.alignment.get(kind, ())) for kind in ("word", "phone")} if one.alignment else {}
         facts = [str(one.speaker), one.gender, f"{cut.duration:.2f} s", f"{rate:,} Hz"]
         text = escape(one.text or "no transcript")
-        drawn = speech_figure(wave, rate, {f"{kind}s": row for kind, row in rows.items() if row})
+        drawn = alignment(wave, rate, {f"{kind}s": row for kind, row in rows.items() if row})
         return {
             "about": f"<b>{escape(name)}</b> ({escape(', '.join(filter(None, facts)))}): {text}",
             "speech": picture(drawn, f"waveform, spectrogram and phones of {name}"),
@@ -70,7 +71,7 @@ def corpus_browser(corpus) -> Explorer:
     for control in (speaker, find):
         control.observe(narrow, "value")
     controls = {"speaker": speaker, "find": find, "utterance": utterance}
-    return Explorer(f"Corpus browser: {corpus.name}", controls, ["about", "speech", "sound"], render)
+    return Explorer(f"Corpus browser: {corpus.name}", controls, [("about",), ("speech",), ("sound",)], render)
 
 
 def reconstruction_explorer(trained, part: str = "val") -> Explorer:
@@ -89,16 +90,25 @@ def reconstruction_explorer(trained, part: str = "val") -> Explorer:
     choices = [(_title(pack, i), i) for i in indices]
     utterance = ipywidgets.Dropdown(options=choices, description="utterance", layout=WIDE)
     voices = [(voice_name(pack, speaker), speaker) for speaker in range(len(pack.speakers))]
-    voice = ipywidgets.Dropdown(options=voices, value=_other(pack, int(pack.speaker[indices[0]])), description="voice")
+    if trained.model.speakers is None:
+        voices = [("none: the decoder was trained without", None)]
+    first = _other(pack, int(pack.speaker[indices[0]])) if trained.model.speakers is not None else None
+    voice = ipywidgets.Dropdown(options=voices, value=first, description="voice")
 
     @lru_cache(8)
-    def heard(i: int, speaker: int) -> tuple[dict, str]:
-        original = torch.as_tensor(np.array(pack.features(i, experiment.targets)))[None]
-        own, other = systems.reconstruct(trained, i), systems.reconstruct(trained, i, speaker)
-        inverted = features.to_audio(torch.cat([original, own.cpu(), other.cpu()]), config).numpy()
-        names = ("features and back", "reconstruction", f"codes, voice {voice_name(pack, speaker)}")
-        error = (own.cpu() - original).square().mean() / original.var(dim=-1).mean()
-        return {"original": pack.wave(i)} | dict(zip(names, inverted)), f"reconstruction error / variance: {error:.3g}"
+    def heard(i: int, speaker: int | None) -> tuple[dict, str]:
+        original = pack.features(i, experiment.targets).cpu()
+        said = {"features and back": original, "reconstruction": systems.reconstruct(trained, i).cpu()}
+        if speaker is not None:
+            said[f"codes, voice {voice_name(pack, speaker)}"] = systems.reconstruct(trained, i, speaker).cpu()
+        error = (said["reconstruction"] - original).square().mean() / original.var(dim=-1).mean()
+        shown = torch.stack(list(said.values()))[..., : round(INVERTED * config.frame_rate)]
+        waves = dict(zip(said, features.to_audio(shown, config).numpy()))
+        n_samples = next(iter(waves.values())).shape[-1]
+        about = f"reconstruction error / variance: {error:.3g}"
+        if shown.shape[-1] < original.shape[-1]:
+            about += f"; the first {INVERTED} s of {original.shape[-1] / config.frame_rate:.1f} s are shown"
+        return {"original": wave_of(pack, i)[:n_samples]} | waves, about
 
     def render(utterance, voice) -> dict[str, str]:
         waves, error = heard(utterance, voice)
@@ -116,7 +126,7 @@ def reconstruction_explorer(trained, part: str = "val") -> Explorer:
         }
 
     controls = {"utterance": utterance, "voice": voice}
-    return Explorer("Original, reconstruction and codes alone", controls, ["about", "speech", "sound"], render)
+    return Explorer("Original, reconstruction and codes alone", controls, [("about",), ("speech",), ("sound",)], render)
 
 
 def alignment_explorer(pack, tokens) -> Explorer:
@@ -127,19 +137,19 @@ def alignment_explorer(pack, tokens) -> Explorer:
     """
     step, rate = step_seconds(tokens), pack.config.sample_rate
     tables = dict(list(tokens.groupby("utterance", sort=False, observed=True)))
-    where = {name: pack.index_of(name) for name in tables}
-    choices = [(_title(pack, i), name) for name, i in where.items()]
+    choices = [(_title(pack, pack.index_of(name)), name) for name in tables]
     utterance = ipywidgets.Dropdown(options=choices, description="utterance", layout=WIDE)
     selection = ipywidgets.FloatRangeSlider(
         step=0.01, description="selection (s)", readout_format=".2f", continuous_update=False, layout={"width": "900px"}
     )
 
     def rows(name: str) -> dict[str, list]:
+        phones = _intervals(pack.phones(pack.index_of(name)))
         codes = [(str(run.code), run.start, run.stop) for run in instances(tables[name], step).itertuples()]
-        return {"phones": _intervals(pack.phones(where[name])), "codes": codes}
+        return {"phones": phones, "codes": codes} if phones else {"codes": codes}
 
     def whole(_change=None) -> None:
-        seconds = round(len(pack.wave(where[utterance.value])) / rate, 2)
+        seconds = round(len(wave_of(pack, utterance.value)) / rate, 2)
         first, last = seconds / 3, min(seconds, seconds / 3 + 0.8)
         with selection.hold_trait_notifications():
             selection.max = seconds
@@ -147,12 +157,12 @@ def alignment_explorer(pack, tokens) -> Explorer:
 
     @lru_cache(8)
     def overview(name: str) -> str:
-        drawn = speech_figure(pack.wave(where[name]), rate, rows(name))
+        drawn = alignment(wave_of(pack, name), rate, rows(name))
         return picture(drawn, f"waveform, spectrogram, phones and codes of {name}")
 
     def render(utterance, selection) -> dict[str, str]:
         start, stop = selection
-        wave = pack.wave(where[utterance])[round(start * rate) : round(stop * rate)]
+        wave = wave_of(pack, utterance)[round(start * rate) : round(stop * rate)]
         if stop - start < step:
             raise SpeechlibError(
                 f"the selection of {1000 * (stop - start):.0f} ms is shorter than one code ({1000 * step:.0f} ms)"
@@ -161,7 +171,7 @@ def alignment_explorer(pack, tokens) -> Explorer:
         for tier, row in rows(utterance).items():
             inside = [symbol for symbol, a, b in row if a < stop and b > start]
             listed += f"<div><b>{tier}</b>: {escape(' '.join(inside)) or 'none'}</div>"
-        drawn = speech_figure(wave, rate, rows(utterance), start=start)
+        drawn = alignment(wave, rate, rows(utterance), start)
         return {
             "whole": overview(utterance),
             "selected": picture(drawn, f"{start:.2f} to {stop:.2f} s of {utterance}"),
@@ -172,7 +182,9 @@ def alignment_explorer(pack, tokens) -> Explorer:
     whole()
     utterance.observe(whole, "value")
     controls = {"utterance": utterance, "selection": selection}
-    return Explorer("Phones and codes on one time axis", controls, ["whole", "selected", "sound", "about"], render)
+    return Explorer(
+        "Phones and codes on one time axis", controls, [("whole",), ("selected",), ("sound", "about")], render
+    )
 
 
 def instances(tokens, step: float):
@@ -184,6 +196,11 @@ def instances(tokens, step: float):
     start = found["time"] - (half + 0.5) * step
     found = found.assign(start=start, stop=start + found["seconds"]).astype({"utterance": str, "speaker": str})
     return found[["utterance", "speaker", "code", "phone", "start", "stop"]]
+
+
+def wave_of(pack, utterance: int | str) -> np.ndarray:
+    """The wave (S,) of an utterance, given by its index or id, wherever the pack lies."""
+    return pack.wave(pack.index_of(utterance) if isinstance(utterance, str) else utterance).cpu().numpy()
 
 
 def _recording(cut):
