@@ -67,12 +67,14 @@ def execute(job: Job) -> dict:
     except PapermillExecutionError as error:
         reason = _one_line(f"{error.ename}: {error.evalue}")
         record |= {"status": "failed", "cell": error.exec_count, "exception": reason}
+        logging.error("%s", error)  # its text is the traceback
     except DeadKernelError:
         record |= {"status": "died", "exception": "the kernel was killed: out of memory, or a crash in compiled code?"}
     except CellTimeoutError:
         record |= {"status": "timed out", "exception": f"took longer than {job.timeout} s"}
     except Exception as error:  # an invalid notebook, a kernel that does not start
         record |= {"status": "failed", "exception": _one_line(f"{type(error).__name__}: {error}")}
+        logging.exception("not executed")
     if part.exists():
         part.replace(job.output)
         notebook = nbformat.read(job.output, as_version=4)
@@ -165,12 +167,14 @@ class Process:
             self.popen = subprocess.Popen(command, env=environment, start_new_session=True, **streams)
 
     def poll(self) -> dict:
-        """The record so far; once the process is gone, the last one."""
+        """The record so far; its status is `running` until the process is gone."""
         code = self.popen.poll()
         record = files.read_json(self.record) if self.record.exists() else {"status": "running", "cell": 0, "cells": 0}
-        if code is not None and record["status"] == "running":
+        if code is None:
+            return record | {"status": "running", "seconds": time.time() - self.started}
+        if record["status"] == "running":
             record |= {"status": "died", "exception": f"the process that executes it ended with code {code}"}
-        return record | {"seconds": round(time.time() - self.started, 1)} if code is None else record
+        return record
 
     def stop(self) -> None:
         self.popen.stdin.close()  # what _stop_with_runner waits for
