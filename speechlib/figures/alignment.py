@@ -32,7 +32,7 @@ def comparison(
     frame_rate seconds; probabilities (K, L) over the codebook and codes (L,) at code_times (L,); phones
     [(symbol, start, stop)] in seconds draw their boundaries through all panels.
     """
-    figure, grid = style.panels(6, 1, height=10.5, sharex=True, height_ratios=[1, 1.5, 1.5, 1.5, 1.5, 1.5])
+    figure, grid = style.panels(6, 1, height=11, sharex=True, height_ratios=[1, 1.5, 1.5, 1.8, 1.8, 1.5])
     axes = grid[:, 0]
     draw_waveform(axes[0], wave, sample_rate)
     draw_spectrogram(axes[1], wave, sample_rate)
@@ -57,8 +57,8 @@ def comparison(
     for ax, label in zip(axes[2:], ("coefficient", "code", "code", "coefficient")):
         ax.set_ylabel(label)
     axes[0].set_title("waveform and phones" if len(phones) else "waveform", fontsize=9, color="0.3", pad=14)
-    draw_boundaries(axes, phones)
     axes[0].set_xlim(0, len(wave) / sample_rate)
+    draw_boundaries(axes, phones)
     style.seconds(axes[-1].xaxis)
     figure.align_ylabels(axes)
     return figure
@@ -123,11 +123,10 @@ def draw_boundaries(axes: Sequence[Axes], phones: Sequence[tuple]) -> None:
     for ax in axes:
         for edge in edges:
             ax.axvline(edge, color="#00A0A0", linewidth=0.6, alpha=0.8)
+    left, right = axes[0].get_xlim()
     for symbol, start, stop in phones:
-        place = ((start + stop) / 2, 1.02)
-        axes[0].annotate(
-            symbol, place, xycoords=("data", "axes fraction"), ha="center", fontsize=7, annotation_clip=True
-        )
+        if left <= (middle := (start + stop) / 2) <= right and (stop - start) / (right - left) > 0.006 * len(symbol):
+            axes[0].annotate(symbol, (middle, 1.03), xycoords=("data", "axes fraction"), ha="center", fontsize=8)
 
 
 def draw_intervals(ax: Axes, row: Sequence[tuple], start: float, stop: float) -> None:

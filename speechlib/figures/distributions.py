@@ -64,7 +64,7 @@ def evenness(entropy: Sequence[float], speakers: Sequence[str], even: float, ax:
 def scores(
     table: Mapping[str, Mapping[str, float]], colours: Mapping[str, str], ylabel: str = "score (0 to 1)"
 ) -> Figure:
-    """Bars with their values: a group per score, a bar per labelling {name: {score: value}}, gaps where one is missing."""
+    """Bars with their values: a group per score, a bar per labelling {name: {score: value}}; some may be missing."""
     names = list(dict.fromkeys(score for values in table.values() for score in values))
     ax = style.axes(None, height=3.4)
     width = 0.84 / len(table)
@@ -75,10 +75,17 @@ def scores(
         bars = ax.bar(
             np.array(places) + offset, heights, width * 0.92, color=colours.get(name, style.BASELINE), label=name
         )
-        ax.bar_label(bars, [f"{h:.2f}".replace("0.", ".") for h in heights], fontsize=7, padding=1)
+        ax.bar_label(
+            bars, [f"{h:.2f}".replace("0.", ".").replace("-.00", ".00") for h in heights], fontsize=7, padding=1
+        )
     ax.axhline(0, color="0.2", linewidth=0.8)
-    ax.set_xticks(range(len(names)), [name.replace("_", " ") for name in names])
+    ax.set_xticks(range(len(names)), [_spoken(name) for name in names])
     ax.set_ylabel(ylabel)
     ax.margins(y=0.12)
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=len(table))
     return ax.figure
+
+
+def _spoken(score: str) -> str:
+    """ari -> ARI, v_measure -> V-measure, purity -> purity."""
+    return {"v_measure": "V-measure"}.get(score, score.upper() if len(score) == 3 else score.replace("_", " "))

@@ -24,7 +24,7 @@ class Map(NamedTuple):
 
 
 def embedding(shown: Map, axes_name: str = "UMAP") -> Figure:
-    """Points by speaker (left) and by code (right); codes are crosses, black on the left, in their colour on the right."""
+    """Points by speaker (left) and by code (right); codes are crosses, black left, coloured right."""
     return _draw(shown, axes_name, None)
 
 
@@ -72,7 +72,7 @@ def labelled_codebook(
     placed = ax.transData.inverted().transform(_apart(pixels, width=26, height=14))
     for here, there, label, colour in zip(codebook, placed, labels, colours):
         ax.plot(*np.stack([here, there]).T, color=colour, linewidth=0.6, alpha=0.7)
-        ax.text(*there, label, ha="center", va="center", fontsize=9, color=0.75 * colour)
+        ax.text(*there, label, ha="center", va="center", fontsize=9, color=0.6 * colour)
     return ax.figure
 
 

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import FuncFormatter
 
 from . import style
 
@@ -32,7 +33,7 @@ def matrix(
     top = max(float(values.max(initial=0)), 1e-9)
     image = ax.imshow(values, origin="upper", aspect="auto", cmap=style.MAPS["share"], vmin=0, vmax=top)
     ax.figure.colorbar(image, ax=ax, fraction=0.04, pad=0.015, label=meaning)
-    _ticks(ax.xaxis, columns, rotation=90 if max(len(str(c)) for c in columns) > 1 and n_columns > 12 else 0)
+    _ticks(ax.xaxis, columns)
     _ticks(ax.yaxis, rows)
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
     ax.spines[["top", "right"]].set_visible(True)
@@ -50,10 +51,12 @@ def bigrams(values, symbols: Sequence, what: str, ax: Axes | None = None) -> Fig
 
 
 def bigram_pair(whole, leaving, symbols: Sequence, what: str) -> Figure:
-    """Bigrams with the diagonal (how long a symbol stays) beside those without (where it goes)."""
-    side = np.clip(2.2 + 0.09 * len(symbols), 3.4, 6.2)
-    figure, axes = style.panels(1, 2, height=side, width=2.25 * side)
-    for ax, values, title in zip(axes[0], (whole, leaving), ("staying and leaving", "leaving only")):
+    """Bigrams with the diagonal (how long a symbol stays) and without it (where it goes): side by side where small."""
+    beside = len(symbols) <= 26
+    side = np.clip(2.2 + 0.1 * len(symbols), 3.4, 4.6) if beside else np.clip(1.8 + 0.115 * len(symbols), 4.5, 8.4)
+    shape, size = ((1, 2), (side, 2.25 * side)) if beside else ((2, 1), (2 * side, 1.12 * side))
+    figure, axes = style.panels(*shape, height=size[0], width=size[1])
+    for ax, values, title in zip(axes.flat, (whole, leaving), ("staying and leaving", "leaving only")):
         bigrams(values, symbols, what, ax)
         ax.set_title(title)
     return figure
@@ -71,9 +74,9 @@ def frequencies(
         ax.annotate(
             "all equally often", (len(shares) - 0.5, 1 / len(shares)), ha="right", va="bottom", color="0.4", size=9
         )
-    _ticks(ax.xaxis, symbols, rotation=90 if len(symbols) > 20 else 0)
+    _ticks(ax.xaxis, symbols)
     ax.set(xlabel=what, ylabel="share (%)", xlim=(-0.7, len(shares) - 0.3))
-    ax.yaxis.set_major_formatter(PercentFormatter(1, symbol="", decimals=None))
+    _percent(ax.yaxis)
     return ax.figure
 
 
@@ -83,7 +86,7 @@ def durations(
     """How long stretches of one symbol last: {name: seconds} as outlined histograms over one axis, medians marked."""
     ax = style.axes(ax, height=2.8)
     longest = max(float(np.percentile(values, 99)) for values in seconds.values())
-    bins = np.arange(0, longest + 0.02, 0.01)
+    bins = np.arange(-0.005, longest + 0.015, 0.01)  # multiples of a step lie inside a bin, not on its edge
     for k, (name, values) in enumerate(seconds.items()):
         colour = (colours or {}).get(name, list(style.COLOURS.values())[k])
         median = float(np.median(values))
@@ -94,13 +97,20 @@ def durations(
         ax.axvline(median, color=colour, linestyle=":", linewidth=1.2)
     ax.set(ylabel="share (%)", xlim=(0, bins[-1]))
     style.seconds(ax.xaxis, "duration (s)")
-    ax.yaxis.set_major_formatter(PercentFormatter(1, symbol="", decimals=None))
+    _percent(ax.yaxis)
     ax.legend()
     return ax.figure
 
 
-def _ticks(axis, symbols: Sequence, rotation: int = 0) -> None:
+def _ticks(axis: Axis, symbols: Sequence) -> None:
     """Every symbol at its place; of more than 72 every n-th, so that what is written can be read."""
     skip = -(-len(symbols) // 72)
-    size = 9 if len(symbols) <= 20 else 7 if len(symbols) <= 48 else 6
-    axis.set_ticks(range(0, len(symbols), skip), [str(s) for s in symbols][::skip], rotation=rotation, fontsize=size)
+    shown = [str(s) for s in symbols][::skip]
+    size = 9 if len(shown) <= 20 else 8 if len(shown) <= 48 else 7
+    inches = axis.axes.figure.get_figwidth() / axis.axes.get_subplotspec().get_gridspec().ncols
+    upright = axis.axis_name == "x" and sum(len(s) + 1.5 for s in shown) * size > 100 * inches
+    axis.set_ticks(range(0, len(symbols), skip), shown, rotation=90 if upright else 0, fontsize=size)
+
+
+def _percent(axis: Axis) -> None:
+    axis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.3g}"))
