@@ -54,6 +54,9 @@ class Crops:
         self.inputs, self.targets, self.audio = inputs, targets or inputs, audio
         for kind in (self.inputs, self.targets):
             pack.config_of(kind)
+        beyond = self.indices[(self.indices < 0) | (self.indices >= len(pack))]
+        if len(beyond):
+            raise SpeechlibError(f"utterance {beyond[0]} is asked for, pack {pack.name} has {len(pack)} utterances")
         if not len(self.indices):
             raise SpeechlibError("no utterances to crop from: is this part of the split empty?")
         if batch_size < 1 or n_frames < 1:

@@ -110,9 +110,11 @@ class Pack:
         return self.samples.device
 
     def index_of(self, utterance: str) -> int:
-        """Raises UnknownName, with the reason where the utterance was skipped."""
         if utterance not in self._index:
-            raise UnknownName("utterance", utterance, self.utterances)
+            raise SpeechlibError(
+                f"{utterance!r} is none of the {len(self)} utterances of pack {self.name} ({self.utterances[0]}, ...; "
+                f"{len(self.skipped)} were skipped)"
+            )
         return self._index[utterance]
 
     def audio(self, i: int) -> torch.Tensor:
@@ -369,6 +371,8 @@ def _prepare(utterance: _Utterance, config: PackConfig) -> tuple[np.ndarray, flo
 def _load(utterance: _Utterance, sample_rate: int) -> np.ndarray:
     if isinstance(utterance.source, str):
         return audio.read(utterance.source, sample_rate, utterance.start, utterance.duration)[0]
+    from . import _torchaudio  # noqa: F401  lhotse asks torchaudio for its version, which fails unless it came from there
+
     try:
         channels = utterance.source.load_audio()
     except Exception as error:  # whatever lhotse's many backends raise: it is this one recording that is bad
