@@ -12,7 +12,7 @@ from pathlib import Path
 from ..errors import BadFile, SpeechlibError
 
 _BLOCK = 1 << 20
-Progress = Callable[[int, int], None]  # bytes done, bytes in all (0: not known)
+Progress = Callable[[int, int, str], None]  # bytes done, bytes in all (0: not known), what
 
 
 def fetch(url: str, sha256: str, root: Path, into: Path, progress: Progress | None = None) -> Path:
@@ -77,7 +77,7 @@ def _get(url: str, part: Path, progress: Progress | None) -> None:
                     file.write(block)
                     done += len(block)
                     if progress:
-                        progress(done, have + size)
+                        progress(done, have + size if size else 0, url)
     except urllib.error.HTTPError as error:
         if error.code == 416:  # asked for what comes after the end: all is there
             return

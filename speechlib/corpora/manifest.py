@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import BadFile, SpeechlibError
+from . import labels
 from .assemble import Corpus, Skipped, empty, gender_of
+from .labels import Interval
 
 if TYPE_CHECKING:
     from lhotse.cut import Cut
@@ -82,7 +84,7 @@ def _utterances(cut: "Cut"):
 def _utterance(cut: "Cut", folder: Path) -> "Cut":
     """The cut as the rest of speechlib wants it: audio found, one supervision, genders and tiers by our names."""
     from lhotse import SupervisionSegment
-    from lhotse.cut import DataCut
+    from lhotse.cut.data import DataCut
     from lhotse.utils import fastcopy
 
     if not isinstance(cut, DataCut) or cut.recording is None:
@@ -97,6 +99,10 @@ def _utterance(cut: "Cut", folder: Path) -> "Cut":
         sources.append(source)
     cut = fastcopy(cut, recording=fastcopy(cut.recording, sources=sources))
     said = cut.supervisions[0] if cut.supervisions else SupervisionSegment(cut.id, cut.recording_id, 0.0, cut.duration)
-    tiers = {_TIERS.get(name, name): items for name, items in (said.alignment or {}).items()}
-    said = fastcopy(said, speaker=said.speaker or "unknown", gender=gender_of(said.gender), alignment=tiers or None)
+    tiers = {  # lhotse keeps times from the start of the recording in every part of it
+        _TIERS.get(name, name): [Interval(i.symbol, i.start - cut.start, i.end - cut.start) for i in items]
+        for name, items in (said.alignment or {}).items()
+    }
+    alignment = labels.to_alignment(labels.fit(tiers, cut.duration)[0]) or None
+    said = fastcopy(said, speaker=said.speaker or "unknown", gender=gender_of(said.gender), alignment=alignment)
     return fastcopy(cut, supervisions=[said])
