@@ -20,7 +20,7 @@ def to_dict(config) -> dict[str, Any]:
 
 
 def from_dict(cls: type[Config], values: dict[str, Any]) -> Config:
-    """The config that `to_dict` describes. Raises UnknownName for a key without a field, SpeechlibError for a wrong type."""
+    """The config that `to_dict` describes. Raises UnknownName for a key that is no field, SpeechlibError for a type."""
     if not isinstance(values, dict):
         raise SpeechlibError(f"{cls.__name__} needs a mapping of its fields, got {values!r}")
     hints = get_type_hints(cls)

@@ -24,15 +24,21 @@ from . import configs, files
 
 START_TIMEOUT = 120  # seconds a kernel has to start, on a machine that is busy with others
 
-# nbconvert's own page, without what it would fetch from the network: require.js, MathJax, Mermaid, the widget manager.
+# nbconvert's own page, without what it would fetch: require.js, MathJax, Mermaid, the widget manager; and with GIFs.
 PAGE = """{% extends "lab/index.html.j2" %}
 {% block html_head_js %}{% endblock %}
 {% block jupyter_widgets %}{% endblock %}
 {% block html_head_js_mathjax %}{% endblock %}
 {% block html_head_js_mermaidjs %}{% endblock %}
+{% block data_other scoped %}{% if type == "image/gif" %}
+<div class="jp-RenderedImage jp-OutputArea-output">
+<img alt="animation" src="data:image/gif;base64,{{ output.data["image/gif"] | escape_html }}">
+</div>
+{% endif %}{% endblock %}
 {% block extra_css %}<style>main { max-width: 70rem; margin: 0 auto; padding: 1rem }</style>{% endblock %}
 """
-SHOWN = ("text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/plain")  # no live widgets
+# No live widgets: an explorer brings its still as HTML.
+SHOWN = ("text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg", "image/gif", "text/plain")
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,9 @@ def read_json(path: str | Path):
     except FileNotFoundError:
         raise BadFile(path, "does not exist") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise BadFile(path, f"is not JSON ({error}): truncated by a kill or a full disk? Delete it and rerun.") from None
+        raise BadFile(
+            path, f"is not JSON ({error}): truncated by a kill or a full disk? Delete it and rerun."
+        ) from None
 
 
 def fingerprint(*values) -> str:

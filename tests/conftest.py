@@ -36,3 +36,16 @@ def workspace(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("SPEECHLIB_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("SPEECHLIB_OUTPUTS", str(tmp_path / "outputs"))
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def smoke_batch(tmp_path_factory) -> dict[str, str]:
+    """The environment of a workspace in which the runner executed every notebook at `smoke`: executed once for all."""
+    root = tmp_path_factory.mktemp("smoke")
+    places = {"SPEECHLIB_DATA": str(root / "data"), "SPEECHLIB_OUTPUTS": str(root / "outputs")}
+    environment = os.environ | places
+    command = [sys.executable, "-m", "speechlib", "run", "--preset", "smoke", "--jobs", "2", "--timeout", "600"]
+    told = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
+    (root / "told.txt").write_text(told)
+    print(told)
+    return environment
