@@ -247,15 +247,24 @@ SETS: dict[str, Sweep] = {
 
 
 def named_set(name: str, preset: str = "paper", corpus: str = "", corpus_root: str = "") -> dict[str, Experiment]:
-    """Name -> experiment of one of the nine sets; any preset but `paper` keeps its own number of steps."""
+    """Name -> experiment of one of the nine sets, the source's own or in the size of another preset of VQ-VAE.
+
+    Smaller ones keep what the set is about (features, codebook, batch, learning rate) and take the preset's corpus,
+    channels, number of steps and rhythm of logging.
+    """
     if name not in SETS:
         raise UnknownName("set of experiments", name, SETS)
-    sweep = replace(SETS[name], preset=preset, corpus=corpus, corpus_root=corpus_root)
-    if preset != "paper":
-        shorter = {name: _without_steps(changes) for name, changes in sweep.experiments.items()}
-        sweep = replace(sweep, changes=_without_steps(sweep.changes), experiments=shorter)
-    return expand(sweep)
-
-
-def _without_steps(changes: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in changes.items() if name != "training.steps"}
+    size = get("vqvae", preset, corpus, corpus_root)
+    if preset == "paper":
+        return expand(replace(SETS[name], corpus=corpus, corpus_root=corpus_root))
+    rhythm = ("steps", "log_every", "validate_every", "checkpoint_every", "record_every")
+    return {
+        member: replace(
+            experiment,
+            preset=preset,
+            corpus=size.corpus,
+            model=replace(experiment.model, channels=size.model.channels),
+            training=replace(experiment.training, **{field: getattr(size.training, field) for field in rhythm}),
+        )
+        for member, experiment in expand(SETS[name]).items()
+    }

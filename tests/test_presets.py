@@ -118,12 +118,18 @@ def test_members_of_the_sets_differ_from_paper_where_the_source_says():
     }  # fmt: skip
 
 
-def test_a_smaller_preset_keeps_its_steps_in_every_set():
-    steps = presets.get("vqvae", "smoke").training.steps
+def test_a_set_in_another_size_is_still_about_the_same():
+    small = presets.get("vqvae", "smoke")
     for name in SETS:
-        for member in presets.named_set(name, "smoke").values():
-            assert member.training.steps == steps
-            assert member.corpus.name == "toy"
+        for member, experiment in presets.named_set(name, "smoke", "folder", "/x").items():
+            source = presets.named_set(name)[member]
+            assert experiment.corpus == presets.CorpusConfig("folder", "/x")
+            assert experiment.training.steps == small.training.steps
+            assert experiment.training.batch_size == source.training.batch_size
+            assert replace(experiment.model, channels=768) == source.model
+            assert (experiment.inputs, experiment.targets, experiment.seed) == ("psf_mfcc", "psf_mfcc", source.seed)
+        sizes = {runs.identity(configs.to_dict(member)) for member in presets.named_set(name, "smoke").values()}
+        assert len(sizes) == len(PUBLISHED[name])
     with pytest.raises(UnknownName, match="Did you mean 'vq44-mfcc39'"):
         presets.named_set("vq44-mfc39")
 
