@@ -14,8 +14,8 @@ from speechlib.evaluation import alignments as al
 
 
 def table(column="code", **utterances):
-    rows = [(u, t, value) for u, values in utterances.items() for t, value in enumerate(values)]
-    frame = pd.DataFrame(rows, columns=["utterance", "step", column])
+    rows = [(u, t, 0.01 + 0.02 * t, value) for u, values in utterances.items() for t, value in enumerate(values)]
+    frame = pd.DataFrame(rows, columns=["utterance", "step", "time", column])
     return frame.astype({"utterance": "category"})
 
 
@@ -86,6 +86,8 @@ def test_runs_have_the_length_of_their_stretch():
         ("v", "b", 0),
     ]
     assert found["seconds"].to_numpy() == pytest.approx([0.04, 0.02, 0.04])
+    assert found["start"].to_numpy() == pytest.approx([0, 0.06, 0])
+    assert found["stop"].to_numpy() == pytest.approx([0.04, 0.08, 0.04])
 
 
 PACK = SimpleNamespace(

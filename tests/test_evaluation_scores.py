@@ -66,6 +66,13 @@ def test_scores_equal_a_hand_worked_table():
     assert found["purity"] == pytest.approx((4 + 2 + 3) / 10)
 
 
+def test_information_is_that_of_the_table():
+    # rows of TABLE: H(phone) = 1 bit, H(phone | code) from the columns (4, 0), (1, 2), (0, 3)
+    conditional = 0.3 * -(1 / 3 * log2(1 / 3) + 2 / 3 * log2(2 / 3))
+    assert clustering.mutual_information(PHONES, CODES) == pytest.approx(1 - conditional)
+    assert clustering.mutual_information([*PHONES, None], [*CODES, 9]) == pytest.approx(1 - conditional)
+
+
 def test_unlabelled_rows_are_left_out_and_lengths_must_agree():
     with_gap = tokens([*CODES, 7, 7], [*PHONES, None, None])
     assert clustering.agreement(with_gap) == clustering.agreement(tokens(CODES, PHONES))
@@ -153,7 +160,9 @@ def test_speaker_distributions_and_divergences():
     assert p.to_numpy() == pytest.approx(np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0.5, 0.5]]))
     assert speakers.jensen_shannon(p) == pytest.approx(1 - np.eye(3))
     assert list(speakers.evenness(p)["missing"]) == pytest.approx([2, 2, 1])
-    assert speakers.speaker_information(rows, 4) == pytest.approx(log2(3))  # each code names its speaker
+    assert clustering.mutual_information(rows["speaker"], rows["code"]) == pytest.approx(
+        log2(3)
+    )  # a code names its speaker
     half = speakers.jensen_shannon([[1, 0], [0.5, 0.5]])[0, 1]
     assert half == pytest.approx(-(0.75 * log2(0.75) + 0.25 * log2(0.25)) - 0.5)
     assert speakers.pairs(np.arange(9).reshape(3, 3)).tolist() == [1, 2, 5]
@@ -167,10 +176,10 @@ def test_dealt_out_speakers_are_chance():
     dealt = speakers.reassigned(rows)
     assert dealt.groupby("utterance", observed=True)["speaker"].nunique().max() == 1
     assert sorted(dealt["speaker"].value_counts()) == sorted(rows["speaker"].value_counts())
-    assert speakers.speaker_information(rows, 4) == pytest.approx(2)
-    assert speakers.speaker_information(dealt, 4) < 0.3
+    assert clustering.mutual_information(rows["speaker"], rows["code"]) == pytest.approx(2)
+    assert clustering.mutual_information(dealt["speaker"], dealt["code"]) < 0.3
     independent = rows.assign(code=rng.integers(0, 4, 2000))
-    assert speakers.speaker_information(independent, 4) < 0.02
+    assert clustering.mutual_information(independent["speaker"], independent["code"]) < 0.02
 
 
 # ---- distances
@@ -224,6 +233,20 @@ def test_spectral_convergence():
     assert distortion.spectral_convergence(s, 0.5 * s) == pytest.approx(0.5)
     with pytest.raises(SpeechlibError, match="silent"):
         distortion.spectral_convergence(0 * s, s)
+
+
+def test_distortion_of_whole_utterances_is_that_of_their_parts():
+    rng = np.random.default_rng(0)
+    references, estimates = ([rng.normal(size=(20, t)) for t in lengths] for lengths in ((9, 30), (11, 28)))
+    found = distortion.distortion(references, estimates)
+    cut = [(references[0], estimates[0][:, :9]), (references[1][:, :28], estimates[1])]
+    mcd = [distortion.mel_cepstral_distortion(*(distortion.mel_cepstrum(x / 2) for x in pair)) for pair in cut]
+    assert found.mel_cepstral == pytest.approx(np.mean(mcd))
+    # half the amplitude in every band: 6 dB of level, no change of shape
+    softer = distortion.distortion(references, [x + 2 * log(0.5) for x in references])
+    assert softer == pytest.approx((0, 0.5, 20 * (2 * log(2)) ** 2), abs=1e-6)
+    with pytest.raises(SpeechlibError, match="2 references and 1 estimates"):
+        distortion.distortion(references, estimates[:1])
 
 
 @given(st.floats(-3, 3), st.floats(0.1, 4))

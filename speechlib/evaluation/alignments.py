@@ -114,7 +114,10 @@ def phone_intervals(pack, indices: Iterable[int]) -> pd.DataFrame:
 
 
 def runs(table: pd.DataFrame, column: str, step: float) -> pd.DataFrame:
-    """Stretches of one symbol: utterance, symbol, step (of its first row), seconds (its rows x `step` seconds)."""
+    """Stretches of one symbol: utterance, symbol, step (of the first row), start and stop, seconds long.
+
+    `step` is seconds per row, whose `time` is its centre.
+    """
     table = table.sort_values(["utterance", "step"], kind="stable")
     utterance = table["utterance"].cat.codes.to_numpy()
     symbol = pd.factorize(table[column], use_na_sentinel=True)[0]
@@ -126,6 +129,8 @@ def runs(table: pd.DataFrame, column: str, step: float) -> pd.DataFrame:
             "utterance": first["utterance"].to_numpy(),
             "symbol": first[column].to_numpy(),
             "step": first["step"].to_numpy(),
+            "start": first["time"].to_numpy() - step / 2,
+            "stop": first["time"].to_numpy() + (lengths - 0.5) * step,
             "seconds": lengths * step,
         }
     )

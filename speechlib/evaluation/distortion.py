@@ -1,5 +1,8 @@
 """How far a reconstruction is from its original: cepstral distortion, spectral convergence, Frechet distance."""
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 
 from ..errors import SpeechlibError
@@ -56,6 +59,29 @@ def frechet_distance(x, y) -> float:
     cross = np.sqrt(np.clip(np.linalg.eigvalsh(root_x @ cov_y @ root_x), 0, None)).sum()
     shift = x.mean(axis=0) - y.mean(axis=0)
     return float(max(shift @ shift + np.trace(cov_x) + np.trace(cov_y) - 2 * cross, 0))
+
+
+class Distortion(NamedTuple):
+    mel_cepstral: float  # dB, mean over utterances
+    convergence: float  # of the band amplitudes, mean over utterances
+    frechet: float  # between the frames (log power bands) of all references and all estimates
+
+
+def distortion(references: Sequence, estimates: Sequence) -> Distortion:
+    """All three between utterances as log-mel features: natural log of band power, (M, T) each, pairs cut to one T."""
+    if len(references) != len(estimates) or not len(references):
+        raise SpeechlibError(
+            f"{len(references)} references and {len(estimates)} estimates: wanted as many, at least one"
+        )
+    pairs = []
+    for reference, estimate in zip(references, estimates):
+        T = min(np.shape(reference)[-1], np.shape(estimate)[-1])
+        pairs.append([np.asarray(x, dtype=np.float64)[..., :T] for x in (reference, estimate)])
+    return Distortion(
+        float(np.mean([mel_cepstral_distortion(mel_cepstrum(r / 2), mel_cepstrum(e / 2)) for r, e in pairs])),
+        float(np.mean([spectral_convergence(np.exp(r / 2), np.exp(e / 2)) for r, e in pairs])),
+        frechet_distance(*(np.concatenate(side, axis=1).T for side in zip(*pairs))),
+    )
 
 
 def _alike(reference, estimate) -> tuple[np.ndarray, np.ndarray]:

@@ -45,14 +45,6 @@ def evenness(p: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"entropy": bits, "even": even, "missing": even - bits}, index=p.index)
 
 
-def speaker_information(tokens: pd.DataFrame, codebook_size: int) -> float:
-    """Mutual information of speaker and code in bits per code: 0 where no code tells who speaks."""
-    weights = tokens["speaker"].value_counts(normalize=True)
-    p = distributions(tokens, codebook_size)
-    weights = weights[p.index].to_numpy()
-    return float(max(entropy(weights @ p.to_numpy()) - weights @ entropy(p.to_numpy()), 0))
-
-
 def reassigned(tokens: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """The table with whole utterances dealt out to speakers at random, as many to each as before: chance."""
     first = tokens.drop_duplicates("utterance")

@@ -25,12 +25,13 @@ def comparison(
     first_frame: float = 0.0,
     phones: Sequence[tuple] = (),
     names: tuple[str, str] = ("inputs", "reconstruction"),
+    until: float | None = None,
 ) -> Figure:
     """Six panels over one time axis: what goes in, what the codebook makes of it, what comes out.
 
     wave (S,); inputs (C, T) and reconstruction (C2, T), both standardised, frames centred on first_frame + k /
     frame_rate seconds; probabilities (K, L) over the codebook and codes (L,) at code_times (L,); phones
-    [(symbol, start, stop)] in seconds draw their boundaries through all panels.
+    [(symbol, start, stop)] in seconds draw their boundaries through all panels. Shown up to `until` seconds (the end).
     """
     figure, grid = style.panels(6, 1, height=11, sharex=True, height_ratios=[1, 1.5, 1.5, 1.8, 1.8, 1.5])
     axes = grid[:, 0]
@@ -57,7 +58,7 @@ def comparison(
     for ax, label in zip(axes[2:], ("coefficient", "code", "code", "coefficient")):
         ax.set_ylabel(label)
     axes[0].set_title("waveform and phones" if len(phones) else "waveform", fontsize=9, color="0.3", pad=14)
-    axes[0].set_xlim(0, len(wave) / sample_rate)
+    axes[0].set_xlim(0, min(until or np.inf, len(wave) / sample_rate))
     draw_boundaries(axes, phones)
     style.seconds(axes[-1].xaxis)
     figure.align_ylabels(axes)
