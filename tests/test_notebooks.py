@@ -48,10 +48,8 @@ def test_it_runs(entries, batch, name):
 def test_a_second_run_gives_the_same(smoke_batch, batch, name):
     """nbval, strict: text and sound are compared letter by letter in all cells but those that show times."""
     command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-cell-timeout=600", "-p", "no:cacheprovider", "-q"]
-    result = subprocess.run(
-        [*command, f"{name}.ipynb"], cwd=batch, env=smoke_batch, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )  # fmt: skip
-    assert result.returncode == 0, result.stdout[-6000:]
+    result = subprocess.run([*command, f"{name}.ipynb"], cwd=batch, env=smoke_batch, capture_output=True, text=True)
+    assert result.returncode == 0, (result.stdout + result.stderr)[-6000:]
 
 
 @pytest.mark.parametrize("name", NAMES)
