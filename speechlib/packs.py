@@ -326,13 +326,14 @@ def _make_shard(path: Path, utterances: list[_Utterance], config: PackConfig) ->
     packed, skipped = [], []
     for utterance in utterances:
         try:
-            samples, shift = _prepare(utterance, config)
+            wave, shift = _prepare(utterance, config)
         except BadFile as error:
             skipped.append([error.path, error.reason])
             continue
-        wave = torch.from_numpy(samples).float() / _FULL
-        frames = [extract(wave, features).T for features in config.features]
+        frames = [extract(torch.from_numpy(wave), features).T for features in config.features]
         T = min((len(f) for f in frames), default=0)
+        wave *= _FULL  # in place, here and below: a three-hour recording should lie in memory once
+        samples = wave.astype(np.int16)
         packed.append((utterance.id, samples, shift, [f[:T].numpy() for f in frames]))
     arrays = {f"frames-{c.kind}": _join([p[3][k] for p in packed]) for k, c in enumerate(config.features)}
     about = {
@@ -347,7 +348,7 @@ def _make_shard(path: Path, utterances: list[_Utterance], config: PackConfig) ->
 
 
 def _prepare(utterance: _Utterance, config: PackConfig) -> tuple[np.ndarray, float]:
-    """(int16 samples, seconds cut from the start). Raises BadFile for what cannot be packed."""
+    """(wave in steps of 16 bit, seconds cut from the start). Raises BadFile for what cannot be packed."""
     wave = _load(utterance, config.sample_rate)
     name = utterance.source if isinstance(utterance.source, str) else utterance.id
     if wave.min() == wave.max():
@@ -364,8 +365,10 @@ def _prepare(utterance: _Utterance, config: PackConfig) -> tuple[np.ndarray, flo
     peak = max(wave.max(), -wave.min()) if config.peak_normalise else 1
     if peak == 0:
         raise BadFile(name, "is silent where its labels say speech")
-    wave *= _FULL / peak  # in place: a three-hour recording should lie in memory once
-    return np.clip(np.rint(wave, out=wave), -_FULL, _FULL - 1, out=wave).astype(np.int16), start / config.sample_rate
+    wave *= _FULL / peak
+    np.clip(np.rint(wave, out=wave), -_FULL, _FULL - 1, out=wave)
+    wave /= _FULL
+    return wave, start / config.sample_rate
 
 
 def _load(utterance: _Utterance, sample_rate: int) -> np.ndarray:
@@ -384,6 +387,8 @@ def _load(utterance: _Utterance, sample_rate: int) -> np.ndarray:
 
 
 def _join(arrays: list[np.ndarray]) -> np.ndarray:
+    if len(arrays) == 1:  # as it is: long recordings have a shard of their own
+        return arrays[0]
     return np.concatenate(arrays) if arrays else np.zeros(0, np.int16)
 
 
