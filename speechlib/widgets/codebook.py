@@ -9,6 +9,7 @@ from html import escape
 
 import ipywidgets
 import numpy as np
+from IPython.display import HTML
 from matplotlib.figure import Figure
 
 from ..errors import SpeechlibError
@@ -16,12 +17,13 @@ from ..evaluation import mapping
 from ..evaluation.tokens import step_seconds
 from ..figures.alignment import WINDOW, draw_spectrogram, tint
 from .explorer import NO_MARGIN, Explorer, picture
-from .explorers import instances, wave_of
+from .explorers import instances, voice_name, wave_of
 from .players import audio_elements
 
 CELL, GRID = (32, 20), (20, 23)  # the map: pixels of a cell, columns and rows
 MAX_CODES, MAX_VOICES, MAX_TAKES = 200, 8, 20
 CONTEXT, HELD = 0.15, 0.3  # seconds shown and heard on either side of a code; length of a code decoded alone
+TAKES, PAUSE = 3, 0.2  # instances in one player of `code_players`, and the seconds between them
 SAMPLE = 300  # instances that a mean spectrum is taken over
 
 
@@ -68,6 +70,44 @@ def codebook_explorer(trained, tokens, points) -> Explorer:
     explorer = Explorer("Codebook map and the instances of a code", controls, rows, render, {"map": clickable})
     explorer.buttons = buttons
     return explorer
+
+
+def code_players(pack, tokens, n_codes: int = 6, n_voices: int = 4) -> HTML:
+    """The most frequent codes, heard: a row per code, a column per voice (of both sexes where there are both).
+
+    Each player holds up to TAKES instances of the code in that voice, drawn at random, each with CONTEXT seconds on
+    either side, a short silence between them; loudness is matched within a row. Raises SpeechlibError for no tokens.
+    """
+    found = instances(tokens, step_seconds(tokens))
+    present = [s for s in range(len(pack.speakers)) if str(pack.speakers[s]) in set(found["speaker"])]
+    present.sort(key=lambda s: (str(pack.genders[s]), str(pack.speakers[s])))
+    chosen = sorted({present[round(i)] for i in np.linspace(0, len(present) - 1, n_voices)}, key=present.index)
+    rows = "<th>code</th>" + "".join(f"<th>{escape(voice_name(pack, s))}</th>" for s in chosen)
+    for k, share in tokens["code"].value_counts(normalize=True).head(n_codes).items():
+        runs = found[found["code"] == k]
+        waves = {s: _takes(pack, runs[runs["speaker"] == str(pack.speakers[s])], int(k)) for s in chosen}
+        heard = audio_elements({s: wave for s, wave in waves.items() if wave is not None}, pack.config.sample_rate)
+        phones = tokens.loc[tokens["code"] == k, "phone"].value_counts(normalize=True)
+        best = f"<br>{escape(str(phones.index[0]))} {100 * phones.iloc[0]:.0f} %" if len(phones) else ""
+        cells = f"<b>{k}</b>{best}<br>{100 * share:.2g} % of the time"
+        rows += f"</tr><tr><td>{cells}</td>" + "".join(f"<td>{heard.get(s, 'never')}</td>" for s in chosen)
+    return HTML(f"<table><tr>{rows}</tr></table>")
+
+
+def _takes(pack, runs, seed: int) -> np.ndarray | None:
+    """Up to TAKES of these instances in a row, None for none."""
+    if not len(runs):
+        return None
+    pause = np.zeros(round(PAUSE * pack.config.sample_rate), np.float32)
+    drawn = runs.sample(min(TAKES, len(runs)), random_state=seed)
+    return np.concatenate([part for run in drawn.itertuples() for part in (context(pack, run)[0], pause)])
+
+
+def context(pack, run) -> tuple[np.ndarray, float]:
+    """The wave with CONTEXT seconds on either side of an instance, and the second it begins at."""
+    rate, wave = pack.config.sample_rate, wave_of(pack, run.utterance)
+    first = max(0, round((run.start - CONTEXT) * rate))
+    return wave[first : max(first + 1, round((run.stop + CONTEXT) * rate))], first / rate
 
 
 class _Codebook:
@@ -141,7 +181,7 @@ class _Codebook:
             own = runs[runs["speaker"] == voice].sample(frac=1, random_state=k)
             chosen[voice] = (own.iloc[(take - 1) % len(own)], len(own))
         rate = self.pack.config.sample_rate
-        contexts = {voice: self._context(run) for voice, (run, _) in chosen.items()}
+        contexts = {voice: context(self.pack, run) for voice, (run, _) in chosen.items()}
         heard = audio_elements({voice: wave for voice, (wave, _) in contexts.items()}, rate)
         alone = audio_elements(self._alone(k, list(voices)), rate)
         rows = ""
@@ -154,12 +194,6 @@ class _Codebook:
             rows += "<tr>" + "".join(f'<td style="text-align: left">{cell}</td>' for cell in cells) + "</tr>"
         heads = ("voice", f"code {k} in its context", "context", f"the code alone, decoded ({HELD} s)")
         return "<table><tr>" + "".join(f"<th>{head}</th>" for head in heads) + f"</tr>{rows}</table>"
-
-    def _context(self, run) -> tuple[np.ndarray, float]:
-        """The wave around a run, and its first second."""
-        rate, wave = self.pack.config.sample_rate, wave_of(self.pack, run.utterance)
-        first = max(0, round((run.start - CONTEXT) * rate))
-        return wave[first : max(first + 1, round((run.stop + CONTEXT) * rate))], first / rate
 
     def _alone(self, k: int, voices: list[str]) -> dict[str, np.ndarray]:
         """What the decoder makes of code k held for HELD seconds, in each voice (in one, if it knows no voices)."""
