@@ -77,6 +77,18 @@ def test_frequencies_are_shares_commonest_first():
     assert shares.to_numpy() == pytest.approx([3 / 6, 2 / 6, 1 / 6])
 
 
+def test_codes_that_follow_phones_change_where_phones_do():
+    phones = table("phone", u=list("aabbb"), v=["a", None, "a", "b"]).astype({"phone": "category"})
+    follows = phones.assign(code=[0, 0, 1, 1, 1, 0, 5, 0, 1])
+    assert al.changes(follows) == (1, 0, 2)  # across the gap in v nothing is counted
+    restless = phones.assign(code=np.arange(9))
+    assert al.changes(restless.sample(frac=1, random_state=0)) == (1, 1, 2)
+    asleep = phones.assign(code=0)
+    assert al.changes(asleep) == (0, 0, 2)
+    with pytest.raises(SpeechlibError, match="0 boundaries"):
+        al.changes(follows[:2])
+
+
 def test_runs_have_the_length_of_their_stretch():
     tokens = table("phone", u=["a", "a", None, "b"], v=["b", "b"])
     found = al.runs(tokens.sample(frac=1, random_state=0), "phone", step=0.02)
@@ -129,12 +141,12 @@ def test_intervals_as_labelled():
 def test_file_name_and_content_agree_with_the_real_step(tmp_path, samples_per_code, rate, label):
     """Mistake 11: the source called 20 ms labels 10ms."""
     step = samples_per_code / rate
-    path = al.save(tmp_path, "codes", step, code=np.arange(5), phone=np.array(["a", "b"], dtype=object))
+    path = al.save(tmp_path, "codes", step, code=np.arange(5), phone=np.array(["a", None, np.nan], dtype=object))
     assert path.name == f"codes_{label}.npz"
     back = al.load(path)
     assert float(back["step_seconds"]) == step
     assert back["code"].tolist() == [0, 1, 2, 3, 4]
-    assert back["phone"].tolist() == ["a", "b"]
+    assert back["phone"].tolist() == ["a", "", ""]
     wrong = path.rename(tmp_path / "codes_999ms.npz")
     with pytest.raises(BadFile, match="renamed"):
         al.load(wrong)

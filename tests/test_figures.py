@@ -53,7 +53,7 @@ def test_comparison_has_six_panels_on_one_axis_of_seconds():
     assert {ax.get_xlim() for ax in figure.axes} == {(0, 0.5)}
     assert figure.axes[-1].get_xlabel() == "time (s)"
     assert [ax.get_ylabel() for ax in figure.axes] == [
-        "amplitude", "frequency (Hz)", "coefficient", "code", "code", "coefficient"
+        "amplitude", "frequency (Hz)", "feature", "code", "code", "feature"
     ]  # fmt: skip
     assert figure.axes[0].lines[0].get_ydata() == pytest.approx(WAVE)
     for k, shown in ((2, inputs), (3, probabilities), (5, reconstruction)):

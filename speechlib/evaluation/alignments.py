@@ -7,6 +7,7 @@ new one, so nothing is ever counted across a gap or from one utterance into the 
 import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -96,6 +97,31 @@ def bigram_diagonal(tokens: pd.DataFrame, column: str = "code") -> float:
     return mean_diagonal(bigram_matrix(sequences(tokens, column), symbols))
 
 
+class Changes(NamedTuple):
+    """How often the code changes from one step to the next."""
+
+    at_boundaries: float  # where the phone changes as well: 1 if codes follow phones
+    within_phones: float  # where it does not: 0 if they do
+    boundaries: int  # steps at which the phone changes
+
+
+def changes(tokens: pd.DataFrame) -> Changes:
+    """Whether codes change where phones do, over all neighbouring steps with phones. Equal shares mean chance."""
+    tokens = tokens.sort_values(["utterance", "step"], kind="stable")
+    utterance, phone = (tokens[column].cat.codes.to_numpy() for column in ("utterance", "phone"))
+    step = tokens["step"].to_numpy()
+    neighbours = (np.diff(utterance) == 0) & (np.diff(step) == 1) & (phone[:-1] >= 0) & (phone[1:] >= 0)
+    boundary = (np.diff(phone) != 0) & neighbours
+    changed = np.diff(tokens["code"]) != 0
+    if not boundary.any() or not (neighbours & ~boundary).any():
+        raise SpeechlibError(
+            f"{np.count_nonzero(boundary)} boundaries of phones among {len(tokens)} codes: too few to tell"
+        )
+    return Changes(
+        float(changed[boundary].mean()), float(changed[neighbours & ~boundary].mean()), int(np.count_nonzero(boundary))
+    )
+
+
 def frequencies(values: Iterable) -> pd.Series:
     """Share of each symbol, most frequent first, missing ones left out; sums to 1."""
     shares = pd.Series(np.asarray(values, dtype=object)).value_counts(normalize=True)
@@ -152,15 +178,21 @@ def distinct_symbols(segments: Iterable[Sequence]) -> float:
     return float(np.mean(counts))
 
 
-def save(folder: str | Path, name: str, step: float, **arrays) -> Path:
-    """Write arrays as `<name>_<step label>.npz` together with `step_seconds`, so that name and content agree."""
+def save(folder: str | Path, name: str, step: float, /, **arrays) -> Path:
+    """Write arrays as `<name>_<step label>.npz` together with `step_seconds`, so that name and content agree.
+
+    Missing symbols are kept as "".
+    """
     path = Path(folder) / f"{name}_{step_label(step)}.npz"
-    plain = {key: np.asarray(value) for key, value in arrays.items()}
+    plain = {key: _plain(np.asarray(value)) for key, value in arrays.items()}
     with atomic(path) as part, open(part, "wb") as file:
-        np.savez_compressed(
-            file, step_seconds=step, **{k: v.astype(str) if v.dtype == object else v for k, v in plain.items()}
-        )
+        np.savez_compressed(file, step_seconds=step, **plain)
     return path
+
+
+def _plain(values: np.ndarray) -> np.ndarray:
+    """Symbols as fixed-width text, a missing one as "": no object has to be pickled."""
+    return np.where(pd.isna(values), "", values).astype(str) if values.dtype == object else values
 
 
 def load(path: str | Path) -> dict[str, np.ndarray]:

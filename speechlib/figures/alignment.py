@@ -55,7 +55,7 @@ def comparison(
     )
     for ax, title in zip(axes, titles):
         ax.set_title(title, fontsize=9, color="0.3", pad=3)
-    for ax, label in zip(axes[2:], ("coefficient", "code", "code", "coefficient")):
+    for ax, label in zip(axes[2:], ("feature", "code", "code", "feature")):
         ax.set_ylabel(label)
     axes[0].set_title("waveform and phones" if len(phones) else "waveform", fontsize=9, color="0.3", pad=14)
     axes[0].set_xlim(0, min(until or np.inf, len(wave) / sample_rate))

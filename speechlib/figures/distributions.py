@@ -1,5 +1,6 @@
 """Histograms beside one another, and how evenly speakers use the codes."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -14,7 +15,7 @@ def histograms(
     values: Mapping[str, Sequence[float]],
     xlabel: str,
     bins: int = 60,
-    colours: Sequence[str] = tuple(style.COLOURS.values()),
+    colours: Sequence[str] = style.NEUTRAL,
     unit: str = "",
 ) -> Figure:
     """One normalised histogram per {name: values}, stacked over a shared axis, with the mean of each.
@@ -25,7 +26,7 @@ def histograms(
     figure, axes = style.panels(len(values), 1, height=0.7 + 1.15 * len(values), sharex=True)
     together = np.concatenate(list(values.values()))
     edges = np.linspace(together.min(), max(together.max(), together.min() + 1e-6), bins + 1)
-    for ax, (name, of_one), colour in zip(axes[:, 0], values.items(), colours):
+    for ax, (name, of_one), colour in zip(axes[:, 0], values.items(), itertools.cycle(colours)):
         ax.hist(of_one, edges, density=True, color=colour, alpha=0.75)
         ax.axvline(of_one.mean(), color=style.REFERENCE, linestyle=":", linewidth=1.2)
         ax.set_title(
@@ -52,7 +53,7 @@ def evenness(entropy: Sequence[float], speakers: Sequence[str], even: float, ax:
     ax.bar(range(len(speakers)), entropy, color=style.colour("vqvae"), width=0.7)
     ax.axhline(even, color=style.REFERENCE, linestyle="--", linewidth=1.2)
     note = f"all codes equally often: {even:.2f} bits"
-    ax.annotate(note, (len(speakers) - 0.5, even), (0, 2), textcoords="offset points", ha="right", size=9, color="0.3")
+    ax.annotate(note, (len(speakers) - 0.5, even), (0, 3), textcoords="offset points", ha="right", va="bottom", size=9)
     size = 9 if len(speakers) <= 20 else 7
     names = [str(s) for s in speakers]
     turned = 90 if sum(map(len, names)) > 110 else 0

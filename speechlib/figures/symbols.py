@@ -88,7 +88,7 @@ def durations(
     longest = max(float(np.percentile(values, 99)) for values in seconds.values())
     bins = np.arange(-0.005, longest + 0.015, 0.01)  # multiples of a step lie inside a bin, not on its edge
     for k, (name, values) in enumerate(seconds.items()):
-        colour = (colours or {}).get(name, list(style.COLOURS.values())[k])
+        colour = (colours or {}).get(name, style.NEUTRAL[k % len(style.NEUTRAL)])
         median = float(np.median(values))
         weights = np.full(len(values), 1 / len(values))
         label = f"{name}: median {1000 * median:.0f} ms"
