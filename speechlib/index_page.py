@@ -7,13 +7,16 @@ system and can be copied with the folder. What a card shows comes from the execu
 
 import json
 import math
+import re
 from datetime import datetime
+from html import unescape
 from pathlib import Path
 
 from . import files, runs
 from .errors import SpeechlibError
 
 NUMBERS_MIME = "application/vnd.speechlib.numbers+json"  # as widgets.key_numbers writes it
+MOST_PLAYERS = 4
 STATES = ("done", "cached", "running", "waiting", "failed", "died", "timed out", "not run", "interrupted")
 
 
@@ -79,12 +82,22 @@ def _card(folder: Path, name: str, entry: dict) -> dict:
         tags = cell["metadata"].get("tags", ())
         for data in (output.get("data", {}) for output in cell.get("outputs", ())):
             if "key-numbers" in tags and NUMBERS_MIME in data:
-                card["numbers"] |= data[NUMBERS_MIME]
+                shown = "".join(data["text/plain"])  # in the author's order; JSON in a notebook is sorted by name
+                card["numbers"] |= dict(sorted(data[NUMBERS_MIME].items(), key=lambda item: shown.find(f"{item[0]}: ")))
             if "key-figure" in tags and "image/png" in data and not card["figure"]:
                 card["figure"] = "".join(data["image/png"]).replace("\n", "")
-            if "key-player" in tags and "<audio" in "".join(data.get("text/html", "")):
-                card["players"].append("".join(data["text/html"]))
+            if "key-player" in tags:
+                card["players"] += _players("".join(data.get("text/html", "")))
+    card["players"] = card["players"][:MOST_PLAYERS]
     return card
+
+
+def _players(page: str) -> list[dict]:
+    """The attributes of each <audio> in a piece of HTML that holds its sound."""
+    found = [dict(re.findall(r'(\w+)="([^"]*)"', tag)) for tag in re.findall(r"<audio[^>]*>", page)]
+    return [
+        {"title": unescape(f.get("title", "")), "src": f["src"]} for f in found if f.get("src", "").startswith("data:")
+    ]
 
 
 def _counts(entries) -> list[tuple[str, int]]:
