@@ -184,18 +184,18 @@ _demo = Experiment(
 _smoke = replace(
     _demo,
     preset="smoke",
-    model=replace(_demo.model, channels=16, code_dim=8, ema_decay=0.9, speaker_dim=8),
+    model=replace(_demo.model, channels=32, code_dim=16, ema_decay=0.95),
     training=replace(
         _demo.training,
-        steps=20,
+        steps=120,
         batch_size=8,
         n_frames=47,
-        learning_rate=2e-3,
-        warmup=0,
+        learning_rate=3e-3,
+        warmup=10,
         log_every=1,
-        validate_every=10,
-        checkpoint_every=10,
-        record_every=2,
+        validate_every=20,
+        checkpoint_every=40,
+        record_every=10,
     ),
 )
 

@@ -233,8 +233,9 @@ def evaluate(trained: Trained) -> dict[str, float]:
 
 
 def baseline(trained: Trained, part: str = "val") -> np.ndarray:
-    """Codes (N,) of k-means, a row for each of `tokens(trained, part)`: as many clusters as a codebook has codes, on the
-    standardised inputs at the times of the codes, fitted on (some 500 utterances of) the training part."""
+    """Codes (N,) of k-means, a row for each of `tokens(trained, part)`: as many clusters as a codebook has codes, on
+    the standardised inputs at the times of the codes, fitted on some 500 utterances of the training part.
+    """
     train, split = trained.data.split["train"], trained.data.split[part]
     fit = _frames(trained, train[:: max(1, len(train) // 500)])
     n_clusters = min(trained.experiment.model.codebook_size, len(fit))

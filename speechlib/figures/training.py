@@ -1,4 +1,4 @@
-"""How a training went, and how trainings compare: losses, gradients, codebook sizes and seeds.
+"""What a training sees, how it went, and how trainings compare: batches, losses, gradients, codebook sizes and seeds.
 
 A table is what `run.metrics()` gives, or any mapping of column name to values with a "step" column.
 """
@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from ..errors import SpeechlibError
 from . import style
@@ -40,12 +41,45 @@ def smooth(values: Sequence[float], window: int = 201, order: int = 7) -> np.nda
 
 
 def band(steps: Sequence[int], values: Sequence[float], bins: int = 15) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Centre, mean and standard deviation of up to `bins` equal stretches of a curve."""
-    pieces = [piece for piece in np.array_split(np.arange(len(steps)), bins) if len(piece)]
+    """Centre, mean and standard deviation of up to `bins` equal stretches, of four values or more, of a curve."""
+    pieces = np.array_split(np.arange(len(steps)), max(1, min(bins, len(steps) // 4)))
     steps, values = np.asarray(steps, dtype=float), np.asarray(values, dtype=float)
     return tuple(
         np.array([f(x[p]) for p in pieces]) for f, x in ((np.mean, steps), (np.mean, values), (np.std, values))
     )
+
+
+def batch(features, frame_rate: float, titles: Sequence[str], label: str = "coefficient") -> Figure:
+    """The first items of a batch of standardised features (B, C, T) side by side, one per title."""
+    figure, row = style.panels(1, len(titles), height=2.8, sharey=True)
+    for ax, item, title in zip(row[0], np.asarray(features), titles):
+        extent = (0, item.shape[1] / frame_rate, -0.5, len(item) - 0.5)
+        image = ax.imshow(item, extent=extent, cmap=style.MAPS["signed"], vmin=-3, vmax=3)
+        ax.set_title(title, fontsize=9)
+        style.seconds(ax.xaxis)
+    row[0, 0].set_ylabel(label)
+    figure.colorbar(image, ax=row[0], label="deviations from the mean")
+    return figure
+
+
+def quantization(points, codebook, codes) -> Figure:
+    """Points (N, 2) of the plane, each with an arrow to its code, in the cells of a codebook (K, 2)."""
+    points, codebook = np.asarray(points), np.asarray(codebook)
+    figure, ((ax,),) = style.panels(height=4.2, width=5.2)
+    colours = style.distinct(len(codebook))
+    low, high = np.concatenate([points, codebook]).min() - 0.6, np.concatenate([points, codebook]).max() + 0.4
+    grid = np.stack(np.meshgrid(*[np.linspace(low, high, 400)] * 2), axis=-1)
+    nearest = ((grid[:, :, None] - codebook) ** 2).sum(-1).argmin(-1)
+    ax.imshow(0.75 + 0.25 * colours[nearest], extent=(low, high, low, high), aspect="equal")
+    for k, (e_k, colour) in enumerate(zip(codebook, colours)):
+        ax.plot(*e_k, "x", color=colour, markersize=11, markeredgewidth=3)
+        ax.annotate(f"code {k}", e_k, xytext=(-9, -4), textcoords="offset points", ha="right", color=colour)
+    for point, code in zip(points, codes):
+        ax.annotate("", codebook[code], point, arrowprops={"arrowstyle": "->", "color": style.REFERENCE, "shrinkB": 6})
+    ax.plot(*points.T, "o", color=style.REFERENCE, label="$z_e$ (crosses: $e_k$)")
+    ax.set(xlabel="first channel", ylabel="second channel", title="every point becomes the code of its cell")
+    ax.legend(loc="upper left")
+    return figure
 
 
 def curves(tables: Mapping[str, Mapping], terms: Sequence[str] = ("loss", "perplexity")) -> Figure:
@@ -206,6 +240,14 @@ def seed_stability(values: Mapping[str, Mapping[str, Sequence[float]]], seeds: S
 def _finish(ax: Axes, term: str, title: str | None = None) -> None:
     ax.set_title(title or term.replace("_", " "))
     ax.set_xlabel("step")
+    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     ax.set_ylabel(LABELS.get(term, term.replace("_", " ")) + (" (log)" if term in _LOGARITHMIC else ""))
     if term in _LOGARITHMIC:
         ax.set_yscale("log")
+        low, high = ax.get_ylim()
+        if high < 20 * low:  # within a decade or so: plain numbers, as powers of ten would be too few
+            ax.yaxis.set_minor_locator(
+                LogLocator(subs=(1, 1.5, 2, 3, 5, 7) if high > 3 * low else np.arange(1, 10, 0.5))
+            )
+            ax.yaxis.set_minor_formatter("{x:g}")
+            ax.yaxis.set_major_formatter("{x:g}")
