@@ -25,16 +25,19 @@ _LOGARITHMIC = {*TERMS, "gradient_norm"}
 
 
 def smooth(values: Sequence[float], window: int = 201, order: int = 7) -> np.ndarray:
-    """Savitzky-Golay with the source's window 201 and order 7; a shorter curve takes the longest odd window it has.
+    """Savitzky-Golay with the source's window 201 and order 7; a shorter curve takes the longest odd window it has, and
+    an order that is lower in proportion.
 
     Every value becomes that of the polynomial fitted to the window around it. (scipy's savgol_filter fits powers of up
     to 100 ** 7 and loses all digits at these settings; Chebyshev polynomials on [-1, 1] lose none.)
     """
     values = np.asarray(values, dtype=float)
-    window = min(window, len(values) - (len(values) + 1) % 2)
-    if window <= 2:
+    longest = len(values) - (len(values) + 1) % 2
+    if longest < window:
+        window, order = longest, max(1, round(order * longest / window))
+    if window <= order + 1:
         return values
-    basis = np.polynomial.chebyshev.chebvander(np.linspace(-1, 1, window), min(order, window - 1))
+    basis = np.polynomial.chebyshev.chebvander(np.linspace(-1, 1, window), order)
     fit, half = basis @ np.linalg.pinv(basis), window // 2  # fit @ window of values = values of its polynomial
     inside = np.correlate(values, fit[half], "valid")
     return np.concatenate([fit[:half] @ values[:window], inside, fit[half + 1 :] @ values[-window:]])
@@ -97,11 +100,7 @@ def curves(tables: Mapping[str, Mapping], terms: Sequence[str] = ("loss", "perpl
     for ax, term in zip(grid.flat, terms):
         for (name, table), colour in zip(tables.items(), colours):
             if term in table:
-                steps, values = np.asarray(table["step"]), np.asarray(table[term], dtype=float)
-                centre, mean, deviation = band(steps, values)
-                ax.fill_between(centre, mean - deviation, mean + deviation, color=colour, alpha=0.15, linewidth=0)
-                ax.plot(steps, values, color=colour, alpha=0.25, linewidth=0.6)
-                ax.plot(steps, smooth(values), color=colour, label=name)
+                _curve(ax, table, term, colour, name, banded=True)
         _finish(ax, term)
     if len(tables) > 1:
         handles, labels = grid[0, 0].get_legend_handles_labels()
@@ -114,15 +113,7 @@ def all_terms(table: Mapping, terms: Sequence[str] = TERMS, title: str = "all te
     figure, ((ax,),) = style.panels()
     present = [term for term in terms if term in table]
     for term, colour in zip(present, style.distinct(len(present))):
-        values = np.asarray(table[term], dtype=float)
-        ax.plot(table["step"], values, color=colour, alpha=0.25, linewidth=0.6)
-        ax.plot(
-            table["step"],
-            smooth(values),
-            color=colour,
-            label=term.replace("_", " "),
-            linewidth=2 if term == "loss" else 1.4,
-        )
+        _curve(ax, table, term, colour, term.replace("_", " "), linewidth=2.4 if term == "loss" else 1.4)
     _finish(ax, "loss", title)
     ax.set_ylabel("value (log)")
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
@@ -132,9 +123,7 @@ def all_terms(table: Mapping, terms: Sequence[str] = TERMS, title: str = "all te
 def train_and_validation(train: Mapping, validation: Mapping, term: str = "reconstruction") -> Figure:
     """One term on the training batches and on the validation part: where they part, the model learns by heart."""
     figure, ((ax,),) = style.panels()
-    values = np.asarray(train[term], dtype=float)
-    ax.plot(train["step"], values, color=style.colour("vqvae"), alpha=0.25, linewidth=0.6)
-    ax.plot(train["step"], smooth(values), color=style.colour("vqvae"), label="training batches")
+    _curve(ax, train, term, style.colour("vqvae"), "training batches")
     ax.plot(validation["step"], validation[term], "o-", color=style.REFERENCE, markersize=4, label="validation part")
     _finish(ax, term, f"{term} on both parts")
     ax.legend()
@@ -235,6 +224,19 @@ def seed_stability(values: Mapping[str, Mapping[str, Sequence[float]]], seeds: S
     handles, labels = row[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(seeds))
     return figure
+
+
+def _curve(ax: Axes, table: Mapping, term: str, colour, label: str, banded: bool = False, **look) -> None:
+    """Values faint, smoothed, perhaps with their band; what is drawn in logarithms is smoothed in logarithms."""
+    to, back = (np.log, np.exp) if term in _LOGARITHMIC else (np.array, np.array)
+    steps, values = np.asarray(table["step"]), np.asarray(table[term], dtype=float)
+    if term in _LOGARITHMIC:
+        steps, values = steps[values > 0], values[values > 0]
+    if banded and len(steps):
+        centre, mean, deviation = band(steps, to(values))
+        ax.fill_between(centre, back(mean - deviation), back(mean + deviation), color=colour, alpha=0.15, linewidth=0)
+    ax.plot(steps, values, color=colour, alpha=0.25, linewidth=0.6)
+    ax.plot(steps, back(smooth(to(values))), color=colour, label=label, **look)
 
 
 def _finish(ax: Axes, term: str, title: str | None = None) -> None:
