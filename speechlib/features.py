@@ -138,6 +138,14 @@ def extract(wave: torch.Tensor, config: FeatureConfig) -> torch.Tensor:
     return features.view(*wave.shape[:-1], *features.shape[1:])
 
 
+def magnitudes(wave: torch.Tensor, config: FeatureConfig) -> torch.Tensor:
+    """wave (..., S) -> magnitudes (..., n_fft // 2 + 1, T) of the spectrogram that the features begin with."""
+    wave = torch.as_tensor(wave, dtype=torch.float32)
+    flat, T = wave.reshape(-1, wave.shape[-1]), n_frames(wave.shape[-1], config)
+    power = _power(_segment(flat, 0, T, config), _tables(config, wave.device)[0], config)
+    return power.sqrt().float().view(*wave.shape[:-1], *power.shape[1:])
+
+
 def deltas(features: torch.Tensor) -> torch.Tensor:
     """(..., C, T) -> (..., C, T): slope over five frames, (f[t+1] - f[t-1] + 2 f[t+2] - 2 f[t-2]) / 10."""
     padded = torch.cat([features[..., :1]] * 2 + [features] + [features[..., -1:]] * 2, dim=-1)
@@ -237,6 +245,12 @@ def filter_bank(config: FeatureConfig) -> np.ndarray:
     if config.kind != "log_fbank":  # Slaney: triangles of one area
         bands *= 2 / (corners[2:] - corners[:-2])[:, None]
     return bands
+
+
+def band_centres(config: FeatureConfig) -> np.ndarray:
+    """(n_mels,) hertz: the centre of gravity of each band."""
+    bands = filter_bank(config)
+    return bands @ np.linspace(0, config.sample_rate / 2, bands.shape[1]) / bands.sum(axis=1)
 
 
 def _psf_filter_bank(config: FeatureConfig) -> np.ndarray:

@@ -126,6 +126,16 @@ def test_differences_are_those_of_the_statics(speech):
     torch.testing.assert_close(found[26:], features.deltas(found[13:26]))
 
 
+def test_a_tone_is_loudest_in_the_band_whose_centre_is_nearest():
+    for config in (LOG_MEL, LOG_FBANK, replace(PSF_LOGFBANK39, n_deltas=0)):
+        centres = features.band_centres(config)
+        assert (np.diff(centres) > 0).all()
+        for hertz in (700, 1500, 3300):
+            tone = torch.sin(2 * np.pi * hertz * torch.arange(8000) / 16_000)
+            loudest = extract(tone, config)[:, 10].exp() / torch.from_numpy(features.filter_bank(config)).sum(1)
+            assert abs(int(loudest.argmax()) - np.abs(centres - hertz).argmin()) <= 1
+
+
 # -- frames ------------------------------------------------------------------------------------------------------------
 
 
@@ -253,8 +263,9 @@ def test_griffin_lim_is_a_function_of_its_seed_and_of_each_item_alone(speech):
 
 
 def test_momentum_converges_further_than_without(speech):
+    magnitude = features.magnitudes(speech[None], LOG_MEL)
     spectrum = torch.stft(speech, 512, 160, 512, torch.hann_window(512), return_complex=True, pad_mode="constant")
-    magnitude = spectrum.abs()[None]
+    torch.testing.assert_close(magnitude[0], spectrum.abs(), atol=1e-4, rtol=1e-4)
     fast, slow = (features.griffin_lim(magnitude, LOG_MEL, 32, momentum)[0] for momentum in (0.99, 0.0))
     assert convergence(speech, fast) < convergence(speech, slow)
 
