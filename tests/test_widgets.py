@@ -16,10 +16,10 @@ import soundfile
 import torch
 from PIL import Image
 
-from speechlib import features, widgets
+from speechlib import features, packs, presets, systems, widgets
 from speechlib.corpora import Corpus
 from speechlib.corpora.labels import Interval
-from speechlib.errors import SpeechlibError
+from speechlib.errors import SpeechlibError, UnknownName
 from speechlib.evaluation.tokens import token_table
 from speechlib.models.vqvae import VQVAE, VQVAEConfig
 from speechlib.widgets import codebook, explorers
@@ -333,7 +333,7 @@ def test_corpus_browser(small_corpus):
     browser.controls["utterance"].value = "b2"
     assert "b2.wav" in browser.views["note"].value
     assert browser.views["sound"].value == ""
-    browser.controls["speaker"].value = None
+    browser.controls["speaker"].value = ""
     browser.controls["find"].value = "hELLO"
     assert [name for _, name in browser.controls["utterance"].options] == ["a1"]
     browser.controls["find"].value = "<zzz>"
@@ -356,6 +356,75 @@ def test_explorers_show_a_still_where_no_kernel_answers(small_corpus):
     assert bundle["application/vnd.jupyter.widget-view+json"]["model_id"]
     assert len(pictures(bundle["text/html"])) == len(sounds(bundle["text/html"])) == 1
     assert plt.get_fignums() == []
+
+
+def test_code_players_let_every_voice_say_a_code():
+    pack = TonePack()
+    shown = widgets.code_players(pack, tone_tokens(pack, ["a1", "b1"]), n_codes=4, n_voices=5)
+    rows = shown.data.split("<tr>")[1:]
+    assert re.findall("<th>(.*?)</th>", rows[0]) == ["code", "a (F)", "b"]
+    said = {int(re.search(r"<b>(\d)</b>", row)[1]): row for row in rows[1:]}
+    assert set(said) == {0, 1, 2, 3}
+    assert "AA 100 %<br>40 % of the time" in said[0]
+    assert said[3].count("never") == 1  # a1 has no code 3
+    for k, row in said.items():
+        for heard in sounds(row):
+            levels = np.abs(np.fft.rfft(heard, RATE))
+            assert levels[TONES[k] - 20 : TONES[k] + 20].max() > 0.2 * levels.max()
+    (once,) = (heard for heard in sounds(said[3]))
+    assert once.size == round((0.14 + 0.06 + 0.2) * RATE)  # all before it, itself (it is the last), the pause
+
+
+@pytest.fixture
+def trained(tmp_path):
+    """Two voices, each one tone, through real features, a real pack and an untrained model."""
+    from lhotse import CutSet, Recording, SupervisionSegment
+
+    cuts = []
+    for name, speaker, k in (("a1", "a", 0), ("b1", "b", 1)):
+        soundfile.write(tmp_path / f"{name}.wav", tones([k] * 25), RATE)
+        cut = Recording.from_file(tmp_path / f"{name}.wav", recording_id=name).to_cut()
+        cut.id = name
+        cut.supervisions = [SupervisionSegment(name, name, 0.0, cut.duration, speaker=speaker)]
+        cuts.append(cut)
+    corpus = Corpus("tones", CutSet.from_cuts(cuts), ())
+    experiment = presets.get("vqvae", "smoke")
+    data = systems.Data(corpus, packs.build(corpus, experiment.pack, root=tmp_path), {"train": [0, 1], "val": [0, 1]})
+    return systems.Trained(systems.build(experiment, data).eval(), experiment, data, None)
+
+
+def test_reconstruction_explorer(trained):
+    explorer = widgets.reconstruction_explorer(trained)
+    labels = re.findall("<b>(.*?)</b>", explorer.views["sound"].value)
+    assert labels == ["original", "features and back", "reconstruction", "codes, voice b"]
+    before = sounds(explorer.views["sound"].value)
+    levels = [rms(wave) for wave in before]
+    assert max(levels) == pytest.approx(min(levels), rel=0.01)
+    assert pitch(before[0]) == pytest.approx(500, abs=5)
+    assert pitch(before[1]) == pytest.approx(500, abs=30)
+    explorer.controls["utterance"].index = 1
+    assert pitch(sounds(explorer.views["sound"].value)[0]) == pytest.approx(1000, abs=5)
+    explorer.controls["utterance"].index = 0
+    explorer.controls["voice"].value = 0  # its own: the codes say what the reconstruction says
+    _, _, own, codes = sounds(explorer.views["sound"].value)
+    np.testing.assert_array_equal(own, codes)
+    assert not np.array_equal(before[2], before[3])
+
+
+def test_reconstruction_explorer_of_a_long_utterance_without_voices(trained, monkeypatch):
+    monkeypatch.setattr(explorers, "INVERTED", 0.2)
+    trained.model.speakers = None
+    monkeypatch.setattr(
+        systems, "reconstruct", lambda trained, i, speaker=None: trained.data.pack.features(i, "log_mel")
+    )
+    explorer = widgets.reconstruction_explorer(trained)
+    heard = sounds(explorer.views["sound"].value)
+    assert len(heard) == 3
+    assert {wave.size for wave in heard} == {heard[0].size}
+    assert heard[0].size == pytest.approx(0.2 * RATE, abs=320)
+    assert "reconstruction error / variance: 0; the first 0.2 s of 0.5 s" in explorer.views["about"].value
+    with pytest.raises(UnknownName, match="test"):
+        widgets.reconstruction_explorer(trained, "test")
 
 
 def test_explorers_use_neither_interact_nor_output_nor_pyplot():

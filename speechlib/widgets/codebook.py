@@ -17,10 +17,10 @@ from ..evaluation import mapping
 from ..evaluation.tokens import step_seconds
 from ..figures.alignment import WINDOW, draw_spectrogram, tint
 from .explorer import NO_MARGIN, Explorer, picture
-from .explorers import instances, voice_name, wave_of
+from .explorers import WIDE, instances, voice_name, wave_of
 from .players import audio_elements
 
-CELL, GRID = (32, 20), (20, 23)  # the map: pixels of a cell, columns and rows
+CELL, GRID = (29, 19), (20, 23)  # the map: pixels of a cell, columns and rows
 MAX_CODES, MAX_VOICES, MAX_TAKES = 200, 8, 20
 CONTEXT, HELD = 0.15, 0.3  # seconds shown and heard on either side of a code; length of a code decoded alone
 TAKES, PAUSE = 3, 0.2  # instances in one player of `code_players`, and the seconds between them
@@ -43,7 +43,7 @@ def codebook_explorer(trained, tokens, points) -> Explorer:
         raise SpeechlibError(f"points of shape {points.shape}, a codebook of {size} codes needs finite ({size}, 2)")
     book = _Codebook(trained, tokens)
     ranked = book.ranked[:MAX_CODES]
-    code = ipywidgets.Dropdown(options=[(book.name(k), k) for k in book.ranked], description="code")
+    code = ipywidgets.Dropdown(options=[(book.name(k), k) for k in book.ranked], description="code", layout=WIDE)
     take = ipywidgets.IntSlider(1, min=1, max=MAX_TAKES, description="take", continuous_update=False)
     cells = _cells(points[ranked])
     drawn_map = _draw_map(points[ranked], cells, [book.label(k) for k in ranked])
@@ -139,7 +139,7 @@ class _Codebook:
     def _about(self, k: int) -> str:
         """P(phone | code) beside P(phone), and the mean spectrum at the code's instances beside that of all codes."""
         phones = self.phones.get(k)
-        drawn = Figure(figsize=(4.4, 4.6), layout="constrained")
+        drawn = Figure(figsize=(4.2, 4.4), layout="constrained")
         axes = drawn.subplots(1 if phones is None else 2, squeeze=False)[:, 0]
         if phones is not None:
             top = phones.iloc[:8]

@@ -31,13 +31,13 @@ def corpus_browser(corpus) -> Explorer:
         raise SpeechlibError(f"corpus {corpus.name} has no utterances to browse")
     speech = {name: cut.supervisions[0] for name, cut in cuts.items()}
     speakers = sorted({str(one.speaker) for one in speech.values()})
-    speaker = ipywidgets.Dropdown(options=[("all", None), *((name, name) for name in speakers)], description="speaker")
+    speaker = ipywidgets.Dropdown(options=[("all", ""), *zip(speakers, speakers)], description="speaker")
     find = ipywidgets.Text(placeholder="part of a text or id", description="find")
     utterance = ipywidgets.Dropdown(description="utterance", layout=WIDE)
 
     def matches() -> list[str]:
         wanted = find.value.strip().casefold()
-        of_speaker = (name for name, one in speech.items() if speaker.value in (None, str(one.speaker)))
+        of_speaker = (name for name, one in speech.items() if speaker.value in ("", str(one.speaker)))
         return [name for name in of_speaker if wanted in f"{name} {speech[name].text or ''}".casefold()]
 
     def narrow(_change=None) -> None:
@@ -190,11 +190,9 @@ def alignment_explorer(pack, tokens) -> Explorer:
 def instances(tokens, step: float):
     """The stretches of one code: utterance, speaker, code, phone (at its middle), start and stop in seconds."""
     found = alignments.runs(tokens, "code", step).rename(columns={"symbol": "code"})
-    half = (found["seconds"] / step).round().astype(int) // 2
-    middle = tokens[["utterance", "step", "speaker", "time", "phone"]].astype({"phone": object})
-    found = found.assign(step=found["step"] + half).merge(middle, how="left", on=["utterance", "step"])
-    start = found["time"] - (half + 0.5) * step
-    found = found.assign(start=start, stop=start + found["seconds"]).astype({"utterance": str, "speaker": str})
+    found["step"] += (found["seconds"] / step).round().astype(int) // 2
+    middle = tokens[["utterance", "step", "speaker", "phone"]].astype({"phone": object})
+    found = found.merge(middle, how="left", on=["utterance", "step"]).astype({"utterance": str, "speaker": str})
     return found[["utterance", "speaker", "code", "phone", "start", "stop"]]
 
 
