@@ -79,7 +79,7 @@ class ResidualStack(nn.Module):
                 nn.ReLU(),
                 _conv(channels, channels, 3, padding=1, bias=False, normed=normed),
                 nn.ReLU(),
-                _conv(channels, channels, 1, bias=False, normed=normed),
+                _conv(channels, channels, 1, bias=False, normed=normed, activated=False),
             )
             for _ in range(min(n_layers, 1) if shared else n_layers)
         )
@@ -102,7 +102,7 @@ class Encoder(nn.Module):
         self.conv_4 = _conv(width, width, 3, padding=1, normed=normed)
         self.conv_5 = _conv(width, width, 3, padding=1, normed=normed)
         self.residual = ResidualStack(width, config.residual_layers, config.share_residual_blocks, normed)
-        self.project = _conv(width, config.code_dim, 3, padding=1, normed=normed)
+        self.project = _conv(width, config.code_dim, 3, padding=1, normed=normed, activated=False)
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.conv_1(x))
@@ -121,11 +121,11 @@ class Decoder(nn.Module):
         super().__init__()
         width, normed = config.channels, config.weight_norm
         self.stride = config.stride
-        self.conv_1 = _conv(config.code_dim + config.speaker_dim, width, 3, padding=1, normed=normed)
+        self.conv_1 = _conv(config.code_dim + config.speaker_dim, width, 3, padding=1, normed=normed, activated=False)
         self.residual = ResidualStack(width, config.residual_layers, config.share_residual_blocks, normed)
         self.conv_2 = _conv(width, width, 3, padding=1, transposed=True, normed=normed)
         self.conv_3 = _conv(width, width, 3, transposed=True, normed=normed)
-        self.conv_4 = _conv(width, n_targets, 2, transposed=True, normed=normed)
+        self.conv_4 = _conv(width, n_targets, 2, transposed=True, normed=normed, activated=False)
 
     def forward(self, z: Tensor) -> Tensor:
         x = self.conv_1(z).repeat_interleave(self.stride, dim=2)
@@ -148,7 +148,7 @@ class FrameDecoder(nn.Module):
         self.stride = config.stride
         self.hidden_1 = _conv(config.code_dim + config.speaker_dim, width, 1, normed=normed)
         self.hidden_2 = _conv(width, width, 1, normed=normed)
-        self.draw = _conv(width, n_targets * config.stride, 1, normed=normed)
+        self.draw = _conv(width, n_targets * config.stride, 1, normed=normed, activated=False)
 
     def forward(self, z: Tensor) -> Tensor:
         x = F.relu(self.hidden_1(z))
@@ -285,9 +285,21 @@ def _quantizer(config: VQVAEConfig) -> nn.Module:
     return SlicedQuantizer([one(width) for width in config.slices]) if config.slices else one(config.code_dim)
 
 
-def _conv(n_in, n_out, kernel, stride=1, padding=0, bias=True, transposed=False, normed=False) -> nn.Module:
+def _conv(
+    n_in: int,
+    n_out: int,
+    kernel: int,
+    stride: int = 1,
+    padding: int = 0,
+    bias: bool = True,
+    transposed: bool = False,
+    normed: bool = False,
+    activated: bool = True,
+) -> nn.Module:
+    """A convolution as torch starts it, or with weight normalisation and Kaiming's start for what follows it."""
     layer = (nn.ConvTranspose1d if transposed else nn.Conv1d)(n_in, n_out, kernel, stride, padding, bias=bias)
     if not normed:
         return layer
-    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    inputs = "fan_out" if transposed else "fan_in"  # torch names them for weights (out, in, kernel)
+    nn.init.kaiming_normal_(layer.weight, mode=inputs, nonlinearity="relu" if activated else "linear")
     return weight_norm(layer)
