@@ -85,12 +85,13 @@ def code_players(pack, tokens, n_codes: int = 6, n_voices: int = 4) -> HTML:
     rows = "<th>code</th>" + "".join(f"<th>{escape(voice_name(pack, s))}</th>" for s in chosen)
     for k, share in tokens["code"].value_counts(normalize=True).head(n_codes).items():
         runs = found[found["code"] == k]
-        waves = {s: _takes(pack, runs[runs["speaker"] == str(pack.speakers[s])], int(k)) for s in chosen}
-        heard = audio_elements({s: wave for s, wave in waves.items() if wave is not None}, pack.config.sample_rate)
+        titles = {s: f"code {k}, {voice_name(pack, s)}" for s in chosen}
+        waves = {titles[s]: _takes(pack, runs[runs["speaker"] == str(pack.speakers[s])], int(k)) for s in chosen}
+        heard = audio_elements({t: wave for t, wave in waves.items() if wave is not None}, pack.config.sample_rate)
         phones = tokens.loc[tokens["code"] == k, "phone"].value_counts(normalize=True)
         best = f"<br>{escape(str(phones.index[0]))} {100 * phones.iloc[0]:.0f} %" if len(phones) else ""
         cells = f"<b>{k}</b>{best}<br>{100 * share:.2g} % of the time"
-        rows += f"</tr><tr><td>{cells}</td>" + "".join(f"<td>{heard.get(s, 'never')}</td>" for s in chosen)
+        rows += f"</tr><tr><td>{cells}</td>" + "".join(f"<td>{heard.get(t, 'never')}</td>" for t in titles.values())
     return HTML(f"<table><tr>{rows}</tr></table>")
 
 
