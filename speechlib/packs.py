@@ -237,8 +237,9 @@ def build(
             raise _disk_error(error, building) from None
         except BrokenProcessPool:
             raise SpeechlibError(
-                f"a process that packed {corpus.name} was killed (out of memory?). What is whole is kept in "
-                f"{building}: build again, with fewer than {jobs} jobs"
+                f"a process that packed {corpus.name} was killed (out of memory? or a script of yours that lacks "
+                f"`if __name__ == '__main__'`?). What is whole is kept in {building}: build again, with fewer than "
+                f"{jobs} jobs"
             ) from None
         shutil.rmtree(path, ignore_errors=True)
         (building / "whole").replace(path)
