@@ -45,6 +45,11 @@ class Experiment:
     targets: str  # kind of features that the decoder is to give
     seed: int = 0  # of weights, batches and noise
 
+    def __post_init__(self):
+        for role in ("inputs", "targets"):
+            if getattr(self, role) not in (kinds := [config.kind for config in self.pack.features]):
+                raise UnknownName(role, getattr(self, role), kinds)
+
 
 @dataclass(frozen=True)
 class Sweep:
@@ -162,10 +167,10 @@ _demo = Experiment(
     pack=PackConfig(features=(MFCC39, LOG_MEL)),
     split=SplitConfig(),
     model=VQVAEConfig(
-        channels=64, codebook_size=64, quantizer="ema", codebook_init="kmeans", reseed=0.1, speaker_dim=16
+        channels=64, quantizer="ema", codebook_init="kmeans", reseed=0.1, decoder="frames", speaker_dim=16
     ),
     training=TrainingConfig(
-        steps=1200,
+        steps=2000,
         batch_size=16,
         n_frames=96,
         learning_rate=1e-3,

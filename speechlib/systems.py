@@ -20,7 +20,7 @@ from .corpora import splits
 from .errors import BadFile, SpeechlibError
 from .evaluation import summarise, token_table
 from .evaluation.clustering import agreement, frames_at, kmeans
-from .features import frame_times
+from .features import frame_times, n_features
 from .models import MODELS
 from .presets import Experiment
 from .runs import Run
@@ -72,6 +72,16 @@ def build(experiment: Experiment, data: Data) -> nn.Module:
     for part, kind in ((model.inputs, experiment.inputs), (model.targets, experiment.targets)):
         part.fit(*packs.statistics(pack, data.split["train"], kind))
     return model
+
+
+def summary(experiment: Experiment):
+    """DataFrame of the model's layers: kind, shape for one crop, parameters. Needs no data (one speaker is assumed)."""
+    import pandas
+
+    channels = {config.kind: n_features(config) for config in experiment.pack.features}
+    sizes = channels[experiment.inputs], channels[experiment.targets], 1
+    layers = MODELS[experiment.system](experiment.model, *sizes).summary(experiment.training.n_frames)
+    return pandas.DataFrame(layers).set_index("name")
 
 
 def crops(experiment: Experiment, data: Data, part: str = "train") -> batches.Crops:

@@ -281,3 +281,17 @@ def test_batches_of_two_parts_share_no_utterance_at_any_seed(trained):
         assert all(torch.equal(a, b) for a, b in zip(train.batch(5)[:5], again.batch(5)[:5]))
         assert {int(i) for n in range(30) for i in train.batch(n).utterance}.isdisjoint(data.split["val"])
     assert isinstance(train, batches.Crops)
+
+
+def test_the_summary_of_the_paper_is_the_table_of_the_source():
+    """Reference section 3.1: 47 frames become 24 codes of 64 channels, and 51 frames of which 47 are kept."""
+    table = systems.summary(presets.get("vqvae", "paper"))
+    assert table["parameters"].sum() == 21_097_575
+    assert table.loc["encoder.conv_1"].tolist() == ["Conv1d", (1, 768, 47), 90_624]
+    assert table.loc["encoder.project", "output"] == (1, 64, 24)
+    assert table.loc["decoder.conv_4"].tolist() == ["ConvTranspose1d", (1, 39, 51), 59_943]
+
+
+def test_features_that_the_pack_does_not_hold_are_named():
+    with pytest.raises(SpeechlibError, match=r"unknown inputs 'mfc'. Did you mean 'mfcc'"):
+        systems.summary(presets.get("vqvae", "smoke", changes={"inputs": "mfc"}))
