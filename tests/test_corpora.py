@@ -181,6 +181,21 @@ def test_labels_of_all_formats_beside_the_audio_or_in_a_tree(tmp_path):
     assert corpus.skipped == ()
 
 
+def test_transcripts_beside_the_audio(tmp_path):
+    """Of LibriTTS and of the Montreal Forced Aligner."""
+    for name in ("19/198/19_198_0", "20/1/20_1_0"):
+        tone(tmp_path / f"LibriTTS/train/{name}.wav")
+    text(tmp_path / "LibriTTS/train/19/198/19_198_0.original.txt", "In 1455.")
+    text(tmp_path / "LibriTTS/train/19/198/19_198_0.normalized.txt", "In fourteen fifty-five.")
+    text(tmp_path / "LibriTTS/train/20/1/20_1_0.lab", "in fourteen fifty five\n")
+    corpus = corpora.load("folder", tmp_path)
+    assert said(corpus) == {
+        "19_198_0": ("19", None, "In fourteen fifty-five."),
+        "20_1_0": ("20", None, "in fourteen fifty five"),
+    }
+    assert corpus.skipped == ()
+
+
 def test_one_bad_file_never_stops_a_corpus(tmp_path):
     """Each kind of bad file is listed with its reason, and every good one beside it is there."""
     tone(tmp_path / "good.wav")

@@ -51,8 +51,8 @@ def load(root: Path, name: str = "folder") -> Corpus:
     by_folder = _folder_speakers(root, audio)
     speakers = {path: speakers[path] or by_folder[path] for path in audio}
     ids = _ids(root, speakers)
-    texts = {path.with_suffix(""): path for path in files_under(root, (".txt",))}
-    find = labels.Finder(files_under(root, labels.SUFFIXES), audio)
+    texts = _transcripts(root)
+    find = labels.Finder(set(files_under(root, labels.SUFFIXES)).difference(texts.values()), audio)
     utterances = []
     for path in audio:
         row = found.get(path, Row(""))
@@ -137,6 +137,16 @@ def _match(rows: Iterable[Row], audio: dict[Path, Path]) -> tuple[dict[Path, Row
         found |= dict.fromkeys(candidates, row)
         missing += [] if candidates else [row]
     return found, missing
+
+
+def _transcripts(root: Path) -> dict[Path, Path]:
+    """A recording without its suffix -> its transcript: name.txt, LibriTTS's name.normalized.txt, and name.lab where it
+    holds words without times, as the Montreal Forced Aligner wants its input."""
+    texts: dict[Path, Path] = {}
+    for path in files_under(root, (".txt", ".lab")):
+        if path.suffix.lower() == ".txt" or not labels.has_times(path):
+            texts.setdefault(path.with_name(path.stem.removesuffix(".normalized").removesuffix(".original")), path)
+    return texts
 
 
 def _folder_speakers(root: Path, audio: list[Path]) -> dict[Path, str]:

@@ -78,6 +78,12 @@ def read_hts_lab(path: str | Path) -> Labels:
     return {"phone": phones}
 
 
+def has_times(path: str | Path) -> bool:
+    """Whether a .lab holds times; those of the Montreal Forced Aligner's input are plain transcripts."""
+    first = next((line.split()[0] for line in _lines(path) if line.strip()), "")
+    return first.replace(".", "", 1).isdigit() or "#" in (line.strip() for line in _lines(path)[:10])
+
+
 def read_json(path: str | Path) -> Labels:
     """PocketSphinx's alignment: an utterance {b, d, t, w: [words {b, d, t, w: [phones]}]} with begin and duration."""
     try:

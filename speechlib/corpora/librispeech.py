@@ -1,6 +1,7 @@
 """LibriSpeech: about 1,000 hours of audio books, 2,484 readers, 16 kHz.
 
-Source: Panayotov, Chen, Povey, Khudanpur, ICASSP 2015, https://www.openslr.org/12 . Licence: CC BY 4.0.
+Source: Panayotov, Chen, Povey, Khudanpur, ICASSP 2015, https://www.openslr.org/12
+Licence: CC BY 4.0.
 Layout: LibriSpeech/dev-clean/84/121123/84-121123-0000.flac with 84-121123.trans.txt beside it, SPEAKERS.TXT on top.
 Phone times, where someone made them (Montreal Forced Aligner): TextGrids beside the audio, or in an alignments/ tree
 inside LibriSpeech/ or next to it.

@@ -1,6 +1,7 @@
 """LJ Speech: one woman reads non-fiction, 13,100 clips, 24 hours, 22.05 kHz.
 
-Source: Keith Ito and Linda Johnson, 2017, https://keithito.com/LJ-Speech-Dataset . Licence: public domain.
+Source: Keith Ito and Linda Johnson, 2017, https://keithito.com/LJ-Speech-Dataset
+Licence: public domain.
 Layout: LJSpeech-1.1/metadata.csv (id|text|normalised text, no header), LJSpeech-1.1/wavs/*.wav.
 Phone times, where someone made them: TextGrids beside the audio, or in alignments/ inside LJSpeech-1.1 or next to it.
 """

@@ -1,6 +1,7 @@
 """TIMIT: 630 speakers of eight American dialects, ten sentences each, phones and words corrected by hand. 16 kHz.
 
-Source: Garofolo et al. 1993, LDC93S1, https://catalog.ldc.upenn.edu/LDC93S1 . Licence: LDC; cannot be downloaded.
+Source: Garofolo et al. 1993, LDC93S1, https://catalog.ldc.upenn.edu/LDC93S1
+Licence: of the LDC, against a fee.
 Layout: TRAIN|TEST/DR1/FCJF0/SA1.WAV (NIST sphere, or RIFF as some copies have it) with .PHN .WRD .TXT beside it, in
 capitals or not. Phones are the 61 symbols of the corpus, closures included.
 """

@@ -1,7 +1,7 @@
 """The bundled corpus: twelve espeak-ng voices read English sentences, with exact times of phones and words.
 
-Source: made here, in seconds and without a download, by espeak-ng (GPLv3, a tool used at run time: from the wheel
-`espeakng-loader`, or the system's library). The sentences (toy_sentences.txt) are ours.
+Source: made here in seconds by espeak-ng 1.51 or later (the wheel espeakng-loader, or the system's library).
+Licence: the sentences (toy_sentences.txt) are ours; espeak-ng is GPLv3, a tool used at run time.
 Layout: that of `folder`, so it shows what one looks like:
 
     toy/metadata.csv                 utt,speaker,gender,path,text
