@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import re
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -131,7 +132,7 @@ SAID = {
     "a2": [3, 3, 3, 1, 1, 0, 0, 2, 2, 2],
     "b1": [2, 2, 0, 0, 0, 1, 1, 3, 3, 3],
 }
-PHONES = ("AA", "B", "<s>", "D")
+PHONES = ("AA", "B", "<C>", "D")
 
 
 def tones(codes) -> np.ndarray:
@@ -373,6 +374,14 @@ def test_code_players_let_every_voice_say_a_code():
             assert levels[TONES[k] - 20 : TONES[k] + 20].max() > 0.2 * levels.max()
     (once,) = (heard for heard in sounds(said[3]))
     assert once.size == round((0.14 + 0.06 + 0.2) * RATE)  # all before it, itself (it is the last), the pause
+
+
+def test_code_players_leave_silence_out(monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "PHONES", ("sil", "B", "C", "D"))
+    shown = widgets.code_players(TonePack(), tone_tokens(TonePack()))
+    assert [int(k) for k in re.findall(r"<b>(\d)</b>", shown.data)] == [1, 2, 3]
+    unlabelled = TonePack(labelled=False)
+    assert len(re.findall(r"<b>(\d)</b>", widgets.code_players(unlabelled, tone_tokens(unlabelled)).data)) == 4
 
 
 @pytest.fixture

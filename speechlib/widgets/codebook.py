@@ -12,6 +12,7 @@ import numpy as np
 from IPython.display import HTML
 from matplotlib.figure import Figure
 
+from ..corpora.labels import SILENCES
 from ..errors import SpeechlibError
 from ..evaluation import mapping
 from ..evaluation.tokens import step_seconds
@@ -75,22 +76,26 @@ def codebook_explorer(trained, tokens, points) -> Explorer:
 def code_players(pack, tokens, n_codes: int = 6, n_voices: int = 4) -> HTML:
     """The most frequent codes, heard: a row per code, a column per voice (of both sexes where there are both).
 
-    Each player holds up to TAKES instances of the code in that voice, drawn at random, each with CONTEXT seconds on
-    either side, a short silence between them; loudness is matched within a row. Raises SpeechlibError for no tokens.
+    Codes that mostly stand for silence are left out, where labels tell. Each player holds up to TAKES instances of
+    the code in that voice, drawn at random, each with CONTEXT seconds on either side, a short silence between them;
+    loudness is matched within a row. Raises SpeechlibError for no tokens.
     """
     found = instances(tokens, step_seconds(tokens))
     present = [s for s in range(len(pack.speakers)) if str(pack.speakers[s]) in set(found["speaker"])]
     present.sort(key=lambda s: (str(pack.genders[s]), str(pack.speakers[s])))
     chosen = sorted({present[round(i)] for i in np.linspace(0, len(present) - 1, n_voices)}, key=present.index)
     rows = "<th>code</th>" + "".join(f"<th>{escape(voice_name(pack, s))}</th>" for s in chosen)
-    for k, share in tokens["code"].value_counts(normalize=True).head(n_codes).items():
+    shares = tokens["code"].value_counts(normalize=True)
+    labelled = tokens.dropna(subset="phone").groupby("code")["phone"]
+    phones = {k: spoken.value_counts(normalize=True) for k, spoken in labelled}
+    frequent = [k for k in shares.index if k not in phones or phones[k].index[0] not in SILENCES]
+    for k in frequent[:n_codes]:
         runs = found[found["code"] == k]
         titles = {s: f"code {k}, {voice_name(pack, s)}" for s in chosen}
         waves = {titles[s]: _takes(pack, runs[runs["speaker"] == str(pack.speakers[s])], int(k)) for s in chosen}
         heard = audio_elements({t: wave for t, wave in waves.items() if wave is not None}, pack.config.sample_rate)
-        phones = tokens.loc[tokens["code"] == k, "phone"].value_counts(normalize=True)
-        best = f"<br>{escape(str(phones.index[0]))} {100 * phones.iloc[0]:.0f} %" if len(phones) else ""
-        cells = f"<b>{k}</b>{best}<br>{100 * share:.2g} % of the time"
+        best = f"<br>{escape(str(phones[k].index[0]))} {100 * phones[k].iloc[0]:.0f} %" if k in phones else ""
+        cells = f"<b>{k}</b>{best}<br>{100 * shares[k]:.2g} % of the time"
         rows += f"</tr><tr><td>{cells}</td>" + "".join(f"<td>{heard.get(t, 'never')}</td>" for t in titles.values())
     return HTML(f"<table><tr>{rows}</tr></table>")
 
