@@ -197,6 +197,17 @@ def test_a_batch_gives_what_its_items_give(config, speech):
         torch.testing.assert_close(item, extract(wave, config), atol=2e-5, rtol=1e-5)
 
 
+@every_kind
+def test_gradients_reach_the_wave(config):
+    """Spectral losses train vocoders through this code. A wave (1 + e) times as loud has log powers larger by 2 e."""
+    config = replace(config, n_deltas=0, floor=1e-30)
+    wave = torch.randn(3000, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    found = extract(wave, config)
+    found.sum().backward()
+    per_frame = {"mfcc": 2 * config.n_mels**0.5, "psf_mfcc": 2}.get(config.kind, 2 * config.n_mels)
+    assert float(wave.grad @ wave.detach()) == pytest.approx(per_frame * found.shape[-1], rel=1e-3)
+
+
 # -- and back ----------------------------------------------------------------------------------------------------------
 
 
