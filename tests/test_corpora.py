@@ -121,6 +121,7 @@ TABLES = {
     "id|text|speaker": 'a|Hello, you.|ann\nb|Good "day|bob\n',
     "commas": 'utt,speaker,sex,path,text\nx,ann,female,sub/a.wav,"Hello, you."\ny,bob,M,b.wav,"Good ""day"\n',
     "tabs": 'path\tsentence\tclient_id\tgender\na.wav\tHello, you.\tann\tfemale\nb.wav\tGood "day\tbob\tmale\n',
+    "commas without header": 'a.wav,"Hello, you.",ann\nb.wav,"Good ""day",bob\n',
     "semicolons": 'file;speaker;text\na;ann;Hello, you.\nb.wav;bob;Good ""day\n',
 }
 
@@ -251,11 +252,17 @@ def test_broken_labels_leave_the_recording(tmp_path):
     assert "line 1" in reasons(corpus)
 
 
-def test_a_table_that_is_not_text_is_an_error(tmp_path):
+def test_a_table_that_is_none_is_listed_and_another_one_is_taken(tmp_path):
     tone(tmp_path / "a.wav")
     (tmp_path / "metadata.csv").write_bytes(b"\xff\xfe\x00\x01binary")
-    with pytest.raises(SpeechlibError, match="metadata.csv: is not a text table in UTF-8"):
-        corpora.load("folder", tmp_path)
+    (tmp_path / "empty.csv").touch()
+    text(tmp_path / "other.csv", "x,y\n1,2\n")
+    corpus = corpora.load("folder", tmp_path)
+    assert said(corpus) == {"a": (tmp_path.name, None, None)}
+    assert "metadata.csv: table left out: is not a text table in UTF-8" in reasons(corpus)
+    assert "empty.csv: table left out: is empty" in reasons(corpus)
+    text(tmp_path / "speakers.tsv", "file\tspeaker\na\tann\n")
+    assert said(corpora.load("folder", tmp_path)) == {"a": ("ann", None, None)}
 
 
 def test_describe_counts(tmp_path):

@@ -45,20 +45,21 @@ def load(root: Path, name: str = "folder") -> Corpus:
     if not root.is_dir():
         raise SpeechlibError(f"corpus {name!r}: there is no folder {root}")
     audio = files_under(root, AUDIO)
-    table, rows = _table(root, audio)
-    found, missing = _match(rows, {path: path.relative_to(root) for path in audio})
-    speakers = {path: (found[path].speaker if path in found else None) for path in audio}
+    relative = {path: path.relative_to(root) for path in audio}
+    table, rows, skipped = _table(root, relative)
+    found, missing = _match(rows, relative)
     by_folder = _folder_speakers(root, audio)
-    speakers = {path: speakers[path] or by_folder[path] for path in audio}
+    speakers = {path: found.get(path, Row("")).speaker or by_folder[path] for path in audio}
     ids = _ids(root, speakers)
     texts = _transcripts(root)
-    find = labels.Finder(set(files_under(root, labels.SUFFIXES)).difference(texts.values()), audio)
+    plain = set(texts.values())
+    find = labels.Finder([path for path in files_under(root, labels.SUFFIXES) if path not in plain], audio)
     utterances = []
     for path in audio:
         row = found.get(path, Row(""))
         text = row.text or read_text(texts.get(path.with_suffix("")))
         utterances.append(Utterance(ids[path], path, speakers[path], row.gender, text, find(path)))
-    skipped = [Skipped(f"{table}: {row.key}", "there is no such recording") for row in missing]
+    skipped += [Skipped(f"{table}: {row.key}", "there is no such recording") for row in missing]
     return assemble(name, utterances, skipped, f"{' '.join(AUDIO)} under {root}")
 
 
@@ -71,7 +72,7 @@ def read_table(path: Path) -> list[Row]:
     lines = [line for line in lines if line.strip()]
     if not lines:
         raise BadFile(path, "is empty")
-    delimiter = max("|\t;,", key=lambda mark: (mark in lines[0], "|\t;,".find(mark) * -1))
+    delimiter = max("|\t;,", key=lambda mark: sum(mark in line for line in lines[:50]))  # the first, where two tie
     quoting = csv.QUOTE_NONE if delimiter == "|" else csv.QUOTE_MINIMAL  # LJSpeech's texts hold single quote marks
     cells = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter, quoting=quoting)]
     columns = _columns(cells[0])
@@ -112,14 +113,20 @@ def _third_is_speaker(cells: list[list[str]]) -> bool:
     return bool(third) and not any(" " in cell for cell in third)
 
 
-def _table(root: Path, audio: list[Path]) -> tuple[Path | None, list[Row]]:
-    """The table that knows some of these recordings: metadata*.csv first, then any other of the top folder."""
+def _table(root: Path, audio: dict[Path, Path]) -> tuple[Path | None, list[Row], list[Skipped]]:
+    """The table that knows some of these recordings: metadata*.csv first, then any other of the top folder; and
+    remarks on tables that cannot be read."""
     tables = [p for p in sorted(root.iterdir()) if p.suffix.lower() in (".csv", ".tsv") and not p.name.startswith(".")]
+    unread = []
     for path in sorted(tables, key=lambda p: not p.name.startswith("metadata")):
-        rows = read_table(path)
-        if not audio or _match(rows, {p: p.relative_to(root) for p in audio})[0]:
-            return path, rows
-    return None, []
+        try:
+            rows = read_table(path)
+        except BadFile as error:
+            unread.append(Skipped(error.path, f"table left out: {error.reason}"))
+            continue
+        if _match(rows, audio)[0]:
+            return path, rows, unread
+    return None, [], unread
 
 
 def _match(rows: Iterable[Row], audio: dict[Path, Path]) -> tuple[dict[Path, Row], list[Row]]:
