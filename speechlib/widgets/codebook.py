@@ -19,7 +19,7 @@ from ..evaluation.tokens import step_seconds
 from ..figures.alignment import WINDOW, draw_spectrogram, tint
 from .explorer import NO_MARGIN, Explorer, picture
 from .explorers import WIDE, instances, voice_name, wave_of
-from .players import audio_elements
+from .players import LEFT, audio_elements
 
 CELL, GRID = (29, 19), (20, 23)  # the map: pixels of a cell, columns and rows
 MAX_CODES, MAX_VOICES, MAX_TAKES = 200, 8, 20
@@ -44,7 +44,9 @@ def codebook_explorer(trained, tokens, points) -> Explorer:
         raise SpeechlibError(f"points of shape {points.shape}, a codebook of {size} codes needs finite ({size}, 2)")
     book = _Codebook(trained, tokens)
     ranked = book.ranked[:MAX_CODES]
-    code = ipywidgets.Dropdown(options=[(book.name(k), k) for k in book.ranked], description="code", layout=WIDE)
+    choices = [(book.name(k), k) for k in book.ranked]
+    first = next((k for k in book.ranked if book.label(k) not in SILENCES), book.ranked[0])
+    code = ipywidgets.Dropdown(options=choices, value=first, description="code", layout=WIDE)
     take = ipywidgets.IntSlider(1, min=1, max=MAX_TAKES, description="take", continuous_update=False)
     cells = _cells(points[ranked])
     drawn_map = _draw_map(points[ranked], cells, [book.label(k) for k in ranked])
@@ -96,7 +98,9 @@ def code_players(pack, tokens, n_codes: int = 6, n_voices: int = 4) -> HTML:
         heard = audio_elements({t: wave for t, wave in waves.items() if wave is not None}, pack.config.sample_rate)
         best = f"<br>{escape(str(phones[k].index[0]))} {100 * phones[k].iloc[0]:.0f} %" if k in phones else ""
         cells = f"<b>{k}</b>{best}<br>{100 * shares[k]:.2g} % of the time"
-        rows += f"</tr><tr><td>{cells}</td>" + "".join(f"<td>{heard.get(t, 'never')}</td>" for t in titles.values())
+        rows += f'</tr><tr><td style="{LEFT}">{cells}</td>' + "".join(
+            f"<td>{heard.get(t, 'never')}</td>" for t in titles.values()
+        )
     return HTML(f"<table><tr>{rows}</tr></table>")
 
 
@@ -197,7 +201,7 @@ class _Codebook:
             said = f"in {run.phone}, " if isinstance(run.phone, str) else ""
             about = f"<b>{escape(str(voice))}</b><br>{escape(said + run.utterance)}<br>{run.start:.2f} s, one of {n}"
             cells = (about, picture(drawn, f"code {k} in {run.utterance}"), heard[voice], alone.get(voice, ""))
-            rows += "<tr>" + "".join(f'<td style="text-align: left">{cell}</td>' for cell in cells) + "</tr>"
+            rows += "<tr>" + "".join(f'<td style="{LEFT}">{cell}</td>' for cell in cells) + "</tr>"
         heads = ("voice", f"code {k} in its context", "context", f"the code alone, decoded ({HELD} s)")
         return "<table><tr>" + "".join(f"<th>{head}</th>" for head in heads) + f"</tr>{rows}</table>"
 
