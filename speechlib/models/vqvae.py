@@ -60,6 +60,9 @@ class VQVAEConfig:
         for name in ("channels", "stride", "code_dim", "codebook_size"):
             if getattr(self, name) < 1:
                 raise SpeechlibError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("residual_layers", "speaker_dim", "commitment_cost"):
+            if getattr(self, name) < 0:
+                raise SpeechlibError(f"{name} must not be negative, got {getattr(self, name)}")
 
 
 class Output(NamedTuple):
@@ -248,8 +251,8 @@ class VQVAE(nn.Module):
 
             return layer.register_forward_hook(hook)
 
-        shown = (nn.Conv1d, nn.ConvTranspose1d, nn.Embedding, GradientQuantizer, EMAQuantizer, SlicedQuantizer)
-        hooks = [note(name, layer) for name, layer in self.named_modules() if isinstance(layer, shown)]
+        shown = (nn.Conv1d, nn.ConvTranspose1d, nn.Embedding)
+        hooks = [note(name, m) for name, m in self.named_modules() if isinstance(m, shown) or m is self.quantizer]
         mean = self.inputs.mean
         was_training = self.training
         try:
