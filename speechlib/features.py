@@ -128,7 +128,9 @@ def extract(wave: torch.Tensor, config: FeatureConfig) -> torch.Tensor:
     if not wave.shape[-1]:
         raise SpeechlibError("the wave has no samples")
     flat, C = wave.reshape(-1, wave.shape[-1]), config.n_static
-    total, step = n_frames(wave.shape[-1], config), max(1, int(_PIECE * config.frame_rate))
+    total = n_frames(wave.shape[-1], config)
+    pieces = math.ceil(total / (_PIECE * config.frame_rate))
+    step = math.ceil(total / pieces)  # even pieces: a last one of a single frame would cost as much as the others
     features = wave.new_empty(len(flat), n_features(config), total)
     for first in range(0, total, step):
         last = min(first + step, total)
