@@ -167,7 +167,7 @@ class _Codebook:
         mean = 1000 * (runs["stop"] - runs["start"]).mean()
         facts = f"{len(runs)} instances in {runs['speaker'].nunique()} voices, {mean:.0f} ms each on average"
         seen = picture(drawn, f"phones and mean spectrum of code {k}")
-        return f"<div><b>code {escape(self.name(k))}</b>: {facts}</div>{seen}"
+        return f'<div style="width: 420px"><b>code {escape(self.name(k))}</b>: {facts}</div>{seen}'
 
     def _levels(self, tokens) -> np.ndarray:
         """Mean spectrum (dB) of a sample of tokens."""
