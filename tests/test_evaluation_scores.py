@@ -360,3 +360,15 @@ def test_maps_refuse_what_they_cannot_show():
         projection.project([np.zeros((3, 2)), np.zeros((3, 4))])
     with pytest.raises(SpeechlibError, match="NaN"):
         projection.project([np.full((6, 2), np.nan)])
+
+
+def test_a_map_leaves_the_threads_of_torch_alone():
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        projection.project([np.random.default_rng(0).normal(size=(40, 4))])
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)

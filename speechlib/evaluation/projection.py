@@ -5,10 +5,12 @@ each time; PCA, with a notice, where umap-learn is not installed.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from ..errors import SpeechlibError
 
@@ -59,7 +61,7 @@ def _umap(points: np.ndarray, n_neighbors: int, seed: int) -> tuple[np.ndarray, 
     # Exact neighbours found outside: umap's own search would spend 5 s compiling first, for the same neighbours.
     n_neighbors = min(n_neighbors, len(points) - 1)
     distances, neighbors = NearestNeighbors(n_neighbors=n_neighbors, algorithm="brute").fit(points).kneighbors(points)
-    with warnings.catch_warnings():
+    with _threads_kept(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the map cannot be extended later, and that it falls into islands
         model = UMAP(
             n_neighbors=n_neighbors,
@@ -71,6 +73,16 @@ def _umap(points: np.ndarray, n_neighbors: int, seed: int) -> tuple[np.ndarray, 
             force_approximation_algorithm=True,
         )
         return model.fit_transform(points).astype(np.float32), "UMAP", ""
+
+
+@contextmanager
+def _threads_kept() -> Iterator[None]:
+    """numba's OpenMP layer leaves the thread count, which torch shares, at all cores: step loops then crawl."""
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _pca(points: np.ndarray) -> np.ndarray:
