@@ -180,8 +180,6 @@ class VQVAE(nn.Module):
     n_features and n_targets are the channels of inputs and targets, n_speakers the rows of the speaker table.
     """
 
-    Config = VQVAEConfig
-
     def __init__(self, config: VQVAEConfig, n_features: int, n_targets: int, n_speakers: int):
         super().__init__()
         self.config = config
