@@ -74,14 +74,17 @@ def build(experiment: Experiment, data: Data) -> nn.Module:
     return model
 
 
+def blank(experiment: Experiment) -> nn.Module:
+    """The model before it has seen any data: for one speaker, and without statistics."""
+    channels = {config.kind: n_features(config) for config in experiment.pack.features}
+    return MODELS[experiment.system](experiment.model, channels[experiment.inputs], channels[experiment.targets], 1)
+
+
 def summary(experiment: Experiment):
     """DataFrame of the model's layers: kind, shape for one crop, parameters. Needs no data (one speaker is assumed)."""
     import pandas
 
-    channels = {config.kind: n_features(config) for config in experiment.pack.features}
-    sizes = channels[experiment.inputs], channels[experiment.targets], 1
-    layers = MODELS[experiment.system](experiment.model, *sizes).summary(experiment.training.n_frames)
-    return pandas.DataFrame(layers).set_index("name")
+    return pandas.DataFrame(blank(experiment).summary(experiment.training.n_frames)).set_index("name")
 
 
 def crops(experiment: Experiment, data: Data, part: str = "train") -> batches.Crops:
@@ -106,9 +109,7 @@ def train(experiment: Experiment, progress: Progress | None = None, data: Data |
     run = runs.find(experiment)
     if run is not None and run.status == "done":
         return run
-    from accelerate import PartialState
-
-    process = PartialState()
+    process = training.start_accelerator()
     with process.main_process_first():
         run = runs.create(experiment)
     with run.locked() if process.is_main_process else nullcontext():

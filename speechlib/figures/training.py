@@ -70,7 +70,7 @@ def quantization(points, codebook, codes) -> Figure:
     points, codebook = np.asarray(points), np.asarray(codebook)
     figure, ((ax,),) = style.panels(height=4.2, width=5.2)
     colours = style.distinct(len(codebook))
-    low, high = np.concatenate([points, codebook]).min() - 0.6, np.concatenate([points, codebook]).max() + 0.4
+    low, high = np.concatenate([points, codebook]).min() - 0.9, np.concatenate([points, codebook]).max() + 0.4
     grid = np.stack(np.meshgrid(*[np.linspace(low, high, 400)] * 2), axis=-1)
     nearest = ((grid[:, :, None] - codebook) ** 2).sum(-1).argmin(-1)
     ax.imshow(0.75 + 0.25 * colours[nearest], extent=(low, high, low, high), aspect="equal")
