@@ -121,8 +121,10 @@ def train(experiment: Experiment, progress: Progress | None = None, data: Data |
                 data = data or prepare(experiment, progress)
             model = _descend(experiment, data, run, progress)
             if process.is_main_process:
-                run.write_summary(evaluate(Trained(model, experiment, data, run)))
+                summary = evaluate(Trained(model, experiment, data, run))
+                run.write_summary(summary | {"audio_seconds": summary["audio_seconds"] * process.num_processes})
                 run.mark("done")
+            process.wait_for_everyone()  # so that all of them see it done
         except Exception as error:
             if process.is_main_process:
                 run.mark("failed", reason=str(error) or type(error).__name__)

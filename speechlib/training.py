@@ -387,7 +387,7 @@ def bar(description: str = "training") -> Progress:
     """A progress bar with the time left, for notebooks and the command line."""
     from tqdm.auto import tqdm
 
-    display = tqdm(desc=description, leave=True)
+    display = tqdm(desc=description, disable=os.environ.get("RANK", "0") != "0")  # one bar for several processes
 
     def show(done: int, total: int, text: str = "") -> None:
         if total != display.total:  # the first call, or another stage: packing, then training
