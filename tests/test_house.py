@@ -137,7 +137,7 @@ def test_notebook_says_what_its_parameters_are(path):
     found = workbook.parameters(workbook.Notebook(path.stem))
     assert found
     assert [name for name, parameter in found.items() if not parameter.comment] == []
-    assert found["preset"].default == "smoke"
+    assert "preset" not in found or found["preset"].default == "smoke"  # 02 neither trains nor reads a run
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

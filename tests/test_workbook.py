@@ -243,11 +243,12 @@ def test_an_interrupted_batch_says_so_and_stops_its_kernels(workspace):
         if entry.get("cell") == 2:
             raise KeyboardInterrupt
 
+    before = set(psutil.Process().children(recursive=True))  # other tests leave multiprocessing's tracker behind
     with pytest.raises(KeyboardInterrupt):
         workbook.run("b", [slow], report=interrupt)
     manifest = json.loads((workbook.folder("b") / "manifest.json").read_text())
     assert manifest["notebooks"]["00_slow"]["status"] == "interrupted"
-    assert psutil.Process().children(recursive=True) == []
+    assert set(psutil.Process().children(recursive=True)) <= before
 
 
 def test_a_batch_belongs_to_one_runner(pair):
