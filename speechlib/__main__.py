@@ -159,7 +159,10 @@ def _summary(options) -> None:
     from . import presets, systems
 
     experiment = presets.get(options.system, options.preset, options.corpus, options.corpus_root)
-    print(systems.summary(experiment))
+    field, table = systems.blank(experiment).receptive_field(), systems.summary(experiment)
+    print(table.to_string())
+    print(f"{table['parameters'].sum():,} parameters; shapes for one crop of {experiment.training.n_frames} frames")
+    print(f"a code sees {field.frames_per_code} frames; a frame is drawn from {field.codes_per_frame} code(s)")
 
 
 def _corpus(options) -> None:

@@ -25,23 +25,25 @@ QUIET = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-sync "
     "--disable-component-update --autoplay-policy=no-user-gesture-required"
 ).split()
-HAS_RUN = """() => {
+READY = "() => window.jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
+FINISHED = """() => {
   const panel = window.jupyterapp.shell.currentWidget;
-  const cells = panel?.content?.widgets?.filter(cell => cell.model.type === "code");
-  return cells?.length > 0 && cells.every(cell => cell.model.executionCount > 0)
+  const cells = panel.content.widgets.filter(cell => cell.model.type === "code");
+  const failed = cells.some(cell => cell.model.outputs.toJSON().some(output => output.output_type === "error"));
+  return failed || cells.every(cell => cell.model.executionCount > 0)
     && panel.sessionContext.session?.kernel?.status === "idle";
 }"""
 PLAYS = """async audio => {
-  audio.muted = false;
-  await audio.play();
-  await new Promise(done => setTimeout(done, 400));
+  const wait = seconds => new Promise(done => setTimeout(done, 1000 * seconds));
+  await Promise.race([audio.play(), wait(10)]);
+  await wait(0.4);
   return {ready: audio.readyState, duration: audio.duration, at: audio.currentTime, error: audio.error?.message};
 }"""
 
 
 @pytest.fixture(scope="module")
 def page():
-    """A page that refuses, and remembers, every request to another machine."""
+    """A page that remembers every request to another machine in `outside`."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -50,14 +52,11 @@ def page():
         page.set_default_timeout(60_000)
         page.outside = []
 
-        def inspect(route):
-            if route.request.url.split(":")[0] in ("data", "blob", "file") or "//127.0.0.1:" in route.request.url:
-                route.continue_()
-            else:
-                page.outside.append(route.request.url)
-                route.abort()
+        def inspect(request):
+            if request.url.split(":")[0] not in ("data", "blob", "file") and "//127.0.0.1:" not in request.url:
+                page.outside.append(request.url)
 
-        page.route("**/*", inspect)
+        page.on("request", inspect)
         yield page
         browser.close()
 
@@ -103,19 +102,23 @@ def lab(smoke_batch, tmp_path_factory):
     settings = scratch / "JUPYTERLAB_SETTINGS" / "@jupyterlab" / "notebook-extension" / "tracker.jupyterlab-settings"
     settings.parent.mkdir(parents=True)
     settings.write_text(json.dumps({"windowingMode": "none"}))
-    with jupyterlab(Path(smoke_batch["SPEECHLIB_OUTPUTS"]), smoke_batch, scratch) as (address, token):
-        yield lambda name: f"{address}/lab/tree/batches/smoke/{name}.ipynb?token={token}&reset"
+    copy = shutil.copytree(Path(smoke_batch["SPEECHLIB_OUTPUTS"]) / "batches" / "smoke", scratch / "smoke")  # it saves
+    with jupyterlab(copy, smoke_batch, scratch) as (address, token):
+        yield lambda name: f"{address}/lab/tree/{name}.ipynb?token={token}&reset"
 
 
 def open_notebook(page, address: str) -> None:
     page.goto(address)
     page.wait_for_selector(".jp-Notebook .jp-Cell")
-    page.wait_for_function("() => window.jupyterapp?.shell?.currentWidget?.context?.isReady")
+    page.wait_for_function(READY)
 
 
 def run_all(page) -> None:
-    page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")
-    page.wait_for_function(HAS_RUN, timeout=240_000)
+    for command in ("clear-all-cell-outputs", "run-all-cells"):
+        page.evaluate(f"() => {{ window.jupyterapp.commands.execute('notebook:{command}') }}")
+    page.wait_for_function(FINISHED, timeout=240_000)
+    errors = page.locator('[data-mime-type="application/vnd.jupyter.error"]').all_inner_texts()
+    assert errors == []
 
 
 def test_sounds_of_an_executed_notebook_play_in_jupyterlab(page, lab):

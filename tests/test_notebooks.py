@@ -47,8 +47,17 @@ def test_it_runs(entries, batch, name):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_second_run_gives_the_same(smoke_batch, batch, name):
     """nbval, strict: text and sound are compared letter by letter in all cells but those that show times."""
-    command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-cell-timeout=600", "-p", "no:cacheprovider", "-q"]
-    result = subprocess.run([*command, f"{name}.ipynb"], cwd=batch, env=smoke_batch, capture_output=True, text=True)
+    sanitize = Path(__file__).with_name("nbval_sanitize.cfg")
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--nbval",
+        "--nbval-cell-timeout=600",
+        f"--nbval-sanitize-with={sanitize}",
+    ]
+    command += ["-q", "--color=no", "-p", "no:cacheprovider", "-p", "no:benchmark", f"{name}.ipynb"]
+    result = subprocess.run(command, cwd=batch, env=smoke_batch, capture_output=True, text=True)
     assert result.returncode == 0, (result.stdout + result.stderr)[-6000:]
 
 
