@@ -55,13 +55,14 @@ def test_a_run_is_whole_when_it_is_done(trained):
         "nmi", "ami", "v_measure", "bigram_diagonal", "codes_used", "perplexity", "kmeans_nmi", "kmeans_ami",
         "reconstruction", "parameters", "steps", "audio_seconds", "seconds",
     } <= summary.keys()  # fmt: skip
-    assert summary["steps"] == 20
-    assert summary["audio_seconds"] == pytest.approx(20 * 8 * 47 / 100)
+    config = trained.experiment.training
+    assert summary["steps"] == config.steps
+    assert summary["audio_seconds"] == pytest.approx(config.steps * config.batch_size * config.n_frames / 100)
     assert summary["parameters"] == sum(p.numel() for p in trained.model.parameters())
     assert systems.experiment_of(run) == trained.experiment == presets.get("vqvae", "smoke", "folder")
     assert {"loss", "reconstruction", "vq", "commitment", "commitment_weighted", "perplexity"} <= set(run.metrics())
-    assert len(run.metrics()) == 20  # every iteration
-    assert len(run.codebooks()) == 11
+    assert len(run.metrics()) == config.steps  # every iteration
+    assert len(run.codebooks()) == config.steps // config.record_every + 1  # the first step as well
 
 
 def test_a_finished_run_is_returned_untouched(trained, workspace, monkeypatch):
@@ -122,7 +123,7 @@ def test_a_reconstruction_is_in_units_of_the_targets_and_takes_another_voice(tra
 
 def test_the_recorded_codebook_is_that_of_the_checkpoint_at_the_end(trained):
     recorded, metadata = load_tensors(trained.run.codebooks()[-1])
-    assert metadata["step"] == 20
+    assert metadata["step"] == trained.experiment.training.steps
     assert torch.equal(recorded["codebook"], trained.model.quantizer.codebook)
     nearest = torch.cdist(recorded["z_e"], recorded["codebook"]).argmin(1)
     assert (nearest == recorded["codes"]).float().mean() > 0.99
@@ -212,7 +213,7 @@ def test_a_failing_run_stops_no_other(workspace):
     assert [run.status for run in found] == ["failed", "failed", "done"]
     assert "training.learning_rate" in found[0].reason
     assert "nothing" in found[1].reason
-    assert told[-1][0] == told[-1][1] == 6 + 20 + 6
+    assert told[-1][0] == told[-1][1] == 6 + missing.training.steps + 6
     assert [run.path for run in systems.sweep([bad, missing, smoke()])] == [run.path for run in found]
 
 
@@ -268,8 +269,8 @@ def test_an_impossible_split_or_recording_says_what_to_do(workspace):
     with pytest.raises(SpeechlibError, match="sum to 1"):
         systems.train(configs.override(smoke(), {"split.parts": {"train": 0.5}}))
     with pytest.raises(SpeechlibError, match="model.slices has"):
-        systems.train(smoke(**{"model.slices": [4, 4]}))
-    unrecorded = smoke(**{"model.slices": [4, 4], "training.record_codebook": False})
+        systems.train(smoke(**{"model.slices": [10, 6]}))
+    unrecorded = smoke(**{"model.slices": [10, 6], "training.record_codebook": False})
     assert systems.train(unrecorded).summary["codes_used"] > 44  # pairs of codes
 
 
