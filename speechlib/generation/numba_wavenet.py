@@ -19,6 +19,7 @@ from torch import Tensor
 from .. import mu_law
 from ..models.wavenet import WaveNet
 from .packed_wavenet import added, pack
+from .products import TILE, add_product, full, tiles
 
 BLOCK = 8  # samples whose far taps are computed at once
 _PIECE = 64  # samples whose conditions are projected at once
@@ -30,20 +31,21 @@ _inlined = njit(cache=True, fastmath=True, nogil=True, error_model="numpy", inli
 
 
 class Weights(NamedTuple):
-    """`packed_wavenet.Packed` as arrays, and what the loop needs to know of the config."""
+    """`packed_wavenet.Packed` in tiles (see products.py), and what the loop needs to know of the config."""
 
-    table: np.ndarray
-    front_bias: np.ndarray
-    front_skip: np.ndarray
-    past: np.ndarray
-    current: np.ndarray
-    out: np.ndarray
-    out_bias: np.ndarray
-    skip_bias: np.ndarray
-    post_1: np.ndarray
-    post_2: np.ndarray
-    post_bias: np.ndarray
+    table: np.ndarray  # (taps, Q, R) or (taps, 1, R)
+    front_bias: np.ndarray  # (R,)
+    front_skip: np.ndarray  # tiles of (R, K), or none
+    past: np.ndarray  # (L, k - 1) tiles of (R, G)
+    current: np.ndarray  # (L,) tiles of (R, G)
+    out: np.ndarray  # (L,) tiles of (H, R + K)
+    out_bias: np.ndarray  # (L, R)
+    skip_bias: np.ndarray  # (K,)
+    post_1: np.ndarray  # tiles of (K, K)
+    post_2: np.ndarray  # tiles of (K, P)
+    post_bias: np.ndarray  # (P,)
     dilations: np.ndarray  # (L,)
+    gate_channels: int
     n_classes: int  # 0 for a continuous output
     residual_scale: np.float32
     min_log_scale: np.float32
@@ -51,67 +53,49 @@ class Weights(NamedTuple):
 
 
 class State(NamedTuple):
-    """One stream: what the network remembers, and room to compute in."""
+    """One stream: what the network remembers, and room to compute in. Widths are those of whole tiles."""
 
     position: np.ndarray  # (1,) samples done
     rings: np.ndarray  # (rows, R) inputs of every layer, each layer a ring of a power of two of rows
     first: np.ndarray  # (L,) first row of a layer's ring
     mask: np.ndarray  # (L,) its length - 1
     history: np.ndarray  # (taps,) inputs of the front, the oldest first: classes, or values; -1 = before the beginning
-    known: np.ndarray  # (BLOCK, L, G) the part of the gates that does not need the block's own samples
-    v: np.ndarray  # (R + K,) residual and running sum of skips
-    z: np.ndarray  # (G,)
-    h: np.ndarray  # (H,)
-    post: np.ndarray  # (K,)
-    parameters: np.ndarray  # (P,)
-    weight: np.ndarray  # (P,)
+    gates: np.ndarray  # (L, BLOCK, G) sums of each layer's gates for the samples of a block
+    late: np.ndarray  # (BLOCK, R) a stretch of a ring
+    v: np.ndarray  # (1, R + K) residual and running sum of skips
+    skips: np.ndarray  # (1, K)
+    h: np.ndarray  # (1, H)
+    post: np.ndarray  # (1, K)
+    parameters: np.ndarray  # (1, P)
+    chances: np.ndarray  # (P,)
 
 
 def start(weights: Weights) -> State:
     """The state before the first sample: zeros, and silence as the sample before."""
-    n_layers, n_past, R, G = weights.past.shape
-    reach = n_past * weights.dilations
-    lengths = np.array([1 << int(r + BLOCK).bit_length() for r in reach])
-    K, P = weights.post_2.shape
-    taps = len(weights.table)
-    history = np.full(taps, -1 if weights.n_classes else 0, np.float32)
+    n_layers, n_past, _, R, _ = weights.past.shape
+    lengths = np.array([1 << int(d * n_past + BLOCK).bit_length() for d in weights.dilations])
+    K, P, H = len(weights.skip_bias), len(weights.post_bias), weights.gate_channels // 2
+    history = np.full(len(weights.table), -1 if weights.n_classes else 0, np.float32)
     history[-1] = weights.n_classes // 2  # the class of 0
 
     def room(*shape):
         return np.zeros(shape, np.float32)
 
     return State(
-        np.zeros(1, np.int64),
-        room(lengths.sum(), R),
-        np.cumsum(lengths) - lengths,
-        lengths - 1,
-        history,
-        room(BLOCK, n_layers, G),
-        room(R + K),
-        room(G),
-        room(G // 2),
-        room(K),
-        room(P),
-        room(P),
+        position=np.zeros(1, np.int64),
+        rings=room(lengths.sum(), R),
+        first=np.cumsum(lengths) - lengths,
+        mask=lengths - 1,
+        history=history,
+        gates=room(n_layers, BLOCK, full(2 * H)),
+        late=room(BLOCK, R),
+        v=room(1, full(R + K)),
+        skips=room(1, full(K)),
+        h=room(1, H),
+        post=room(1, full(K)),
+        parameters=room(1, full(P)),
+        chances=room(P),
     )
-
-
-@_jit
-def _add_product(y, x, W):
-    """y (N,) += x (M,) @ W (M, N): eight rows per pass, so that y is loaded and stored once for eight products."""
-    M, N = W.shape
-    for m in range(0, M - 7, 8):
-        x0, x1, x2, x3 = x[m], x[m + 1], x[m + 2], x[m + 3]
-        x4, x5, x6, x7 = x[m + 4], x[m + 5], x[m + 6], x[m + 7]
-        for n in range(N):
-            y[n] += (
-                x0 * W[m, n] + x1 * W[m + 1, n] + x2 * W[m + 2, n] + x3 * W[m + 3, n]
-                + x4 * W[m + 4, n] + x5 * W[m + 5, n] + x6 * W[m + 6, n] + x7 * W[m + 7, n]
-            )  # fmt: skip
-    for m in range(M - M % 8, M):
-        x0 = x[m]
-        for n in range(N):
-            y[n] += x0 * W[m, n]
 
 
 @_inlined
@@ -153,134 +137,117 @@ def _gate(h, z):
 
 
 @_jit
-def project(frames, weight, base, out):
-    """out (n, W) = base (W,) + frames (n, C) @ weight (C, W), in panels of columns that stay in the nearest cache."""
-    n, C = frames.shape
-    W = weight.shape[1]
-    for i in range(n):
-        for j in range(W):
-            out[i, j] = base[j]
-    for left in range(0, W, 512):
-        panel = weight[:, left : min(left + 512, W)]
-        for i in range(n):
-            _add_product(out[i, left : left + panel.shape[1]], frames[i], panel)
+def project(frames, condition, base, rows):
+    """rows (n, W) = base (W,) + frames (n, C) @ condition, tiles of (C, W)."""
+    for i in range(len(rows)):
+        rows[i] = base
+    for left in range(0, len(condition), 8):  # columns that stay in the nearest cache while all frames go by
+        right = min(left + 8, len(condition))
+        add_product(rows[:, left * TILE : right * TILE], 0, frames, 0, condition[left:right], len(rows), 0)
 
 
 @_jit
 def advance(weights, state, rows, first_row, hop, forced, uniform, temperature, top_p, samples, parameters):
     """The next len(samples) samples of one stream.
 
-    rows (n, L G + K): biases, condition and speaker; sample i of this call takes row (first_row + i) // hop. `forced`
-    (n or fewer,) are samples given instead of drawn. uniform (n, 2): the first chooses a class or component, the second
-    is already a deviate. parameters (n, P) are filled where there is room for them.
+    rows (*, L G + K), every G and K of whole tiles: biases, condition and speaker; sample i of this call takes row
+    (first_row + i) // hop. `forced` (n or fewer,) are samples given instead of drawn. uniform (n, 2): the first chooses a
+    class or component, the second is already a deviate. parameters (n, P) are filled where there is room for them.
     """
-    n_layers, n_past, R, G = weights.past.shape
-    H, n = G // 2, len(samples)
-    K = len(weights.skip_bias)
-    n_classes = weights.n_classes
-    taps = len(state.history)
-    v, z, h, post = state.v, state.z, state.h, state.post
-    residual, skips = v[:R], v[R:]
-
+    n = len(samples)
     for begin in range(0, n, BLOCK):
         block = min(BLOCK, n - begin)
-        t0 = state.position[0]
-
-        # -- everything that the samples of this block do not change -------------------------------------------
-        for l in range(n_layers):
+        for l in range(len(weights.current)):
+            width = state.gates.shape[2]
             for m in range(block):
-                row = rows[(first_row + begin + m) // hop]
-                target = state.known[m, l]
-                for j in range(G):
-                    target[j] = row[l * G + j]
-            for tap in range(n_past):
-                late = (n_past - tap) * weights.dilations[l]
-                if late >= BLOCK:
-                    W = weights.past[l, tap]
-                    for k in range(0, R, 8):  # a panel of eight rows serves every sample of the block
-                        panel = W[k : k + 8]
-                        for m in range(block):
-                            x = state.rings[state.first[l] + ((t0 + m - late) & state.mask[l])]
-                            _add_product(state.known[m, l], x[k : k + 8], panel)
-
-        # -- sample by sample -----------------------------------------------------------------------------------
+                state.gates[l, m] = rows[(first_row + begin + m) // hop, l * width : (l + 1) * width]
         for m in range(block):
             i = begin + m
-            t = t0 + m
-            for j in range(R):
-                residual[j] = weights.front_bias[j]
-            for tap in range(taps):
-                value = state.history[tap]
-                if n_classes == 0:
-                    for j in range(R):
-                        residual[j] += value * weights.table[tap, 0, j]
-                elif value >= 0:
-                    c = int(value)
-                    for j in range(R):
-                        residual[j] += weights.table[tap, c, j]
-            if weights.front_relu:
-                for j in range(R):
-                    residual[j] = max(residual[j], np.float32(0))
-            for j in range(K):
-                skips[j] = weights.skip_bias[j]
-            if len(weights.front_skip) > 0:
-                _add_product(skips, residual, weights.front_skip)
-
-            for l in range(n_layers):
-                ring = state.rings[state.first[l] + (t & state.mask[l])]
-                known = state.known[m, l]
-                for j in range(R):
-                    ring[j] = residual[j]
-                for j in range(G):
-                    z[j] = known[j]
-                for tap in range(n_past):
-                    late = (n_past - tap) * weights.dilations[l]
-                    if late < BLOCK:
-                        x = state.rings[state.first[l] + ((t - late) & state.mask[l])]
-                        _add_product(z, x, weights.past[l, tap])
-                _add_product(z, residual, weights.current[l])
-                _gate(h, z)
-                if l == n_layers - 1:  # nothing reads the last residual
-                    _add_product(skips, h, weights.out[l, :, R:])
-                else:
-                    for j in range(R):
-                        residual[j] = residual[j] * weights.residual_scale + weights.out_bias[l, j]
-                    _add_product(v, h, weights.out[l])
-
-            # -- output stage ---------------------------------------------------------------------------------------
-            row = rows[(first_row + i) // hop]
-            for j in range(K):
-                post[j] = row[n_layers * G + j]
-                skips[j] = max(skips[j], np.float32(0))
-            _add_product(post, skips, weights.post_1)
-            for j in range(K):
-                post[j] = max(post[j], np.float32(0))
-            for j in range(len(state.parameters)):
-                state.parameters[j] = weights.post_bias[j]
-            _add_product(state.parameters, post, weights.post_2)
+            _front(weights, state)
+            _layers(weights, state, m, block)
+            _output(weights, state, rows[(first_row + i) // hop])
+            logits = state.parameters[0, : len(weights.post_bias)]
             if len(parameters) > 0:
-                for j in range(len(state.parameters)):
-                    parameters[i, j] = state.parameters[j]
-
-            # -- the sample, which is the next one's input ----------------------------------------------------------
-            value = np.float32(0)
+                parameters[i] = logits
             if i < len(forced):
                 value = forced[i]
-            elif n_classes > 0:
-                value = np.float32(_choose(state.parameters, uniform[i, 0], temperature, top_p, state.weight))
+            elif weights.n_classes > 0:
+                value = np.float32(_choose(logits, uniform[i, 0], temperature, top_p, state.chances))
             else:
                 floor = weights.min_log_scale
-                value = _place(state.parameters, uniform[i, 0], uniform[i, 1], temperature, floor, state.weight)
+                value = _place(logits, uniform[i, 0], uniform[i, 1], temperature, floor, state.chances)
             samples[i] = value
-            for tap in range(taps - 1):
+            for tap in range(len(state.history) - 1):
                 state.history[tap] = state.history[tap + 1]
-            state.history[taps - 1] = value
-        state.position[0] = t0 + block
+            state.history[-1] = value
+            state.position[0] += 1
 
 
 @_jit
-def _choose(logits, uniform, temperature, top_p, weight):
-    """Class drawn from logits (Q,): models.distributions.choose for one sample. `weight` (Q,) is scratch."""
+def _front(weights, state):
+    """v (R + K) = first convolution, and what it and the biases bring to the skips."""
+    R, K = len(weights.front_bias), len(weights.skip_bias)
+    residual = state.v[0, :R]
+    residual[:] = weights.front_bias
+    for tap in range(len(state.history)):
+        value = state.history[tap]
+        if weights.n_classes == 0:
+            for r in range(R):
+                residual[r] += value * weights.table[tap, 0, r]
+        elif value >= 0:
+            row = weights.table[tap, int(value)]
+            for r in range(R):
+                residual[r] += row[r]
+    if weights.front_relu:
+        for r in range(R):
+            residual[r] = max(residual[r], np.float32(0))
+    state.skips[0, :K] = weights.skip_bias
+    if len(weights.front_skip) > 0:
+        add_product(state.skips, 0, state.v, 0, weights.front_skip, 1, 0)
+    state.v[0, R : R + K] = state.skips[0, :K]
+
+
+@_jit
+def _layers(weights, state, m, block):
+    """Sample m of the block through all layers: v (R + K) -> its sum of skips."""
+    n_layers, n_past, _, R, _ = weights.past.shape
+    t, residual = state.position[0], state.v[0, :R]
+    for l in range(n_layers):
+        first, mask = state.first[l], state.mask[l]
+        state.rings[first + (t & mask)] = residual
+        for tap in range(n_past):
+            late = (n_past - tap) * weights.dilations[l]
+            # a tap `late` samples back is known for as many samples ahead: its weights are read once for all of them
+            if m % min(late, BLOCK) == 0:
+                several = min(min(late, BLOCK), block - m)
+                for ahead in range(several):
+                    state.late[ahead] = state.rings[first + ((t + ahead - late) & mask)]
+                add_product(state.gates[l], m, state.late, 0, weights.past[l, tap], several, 0)
+        add_product(state.gates[l], m, state.v, 0, weights.current[l], 1, 0)
+        _gate(state.h[0], state.gates[l, m])
+        for r in range(R):
+            residual[r] = residual[r] * weights.residual_scale + weights.out_bias[l, r]
+        unused = R // TILE if l == n_layers - 1 else 0  # nothing reads the last residual
+        add_product(state.v, 0, state.h, 0, weights.out[l], 1, unused)
+
+
+@_jit
+def _output(weights, state, row):
+    """Skips -> ReLU, product, ReLU, product -> parameters. Of `row` the last columns are the first product's bias."""
+    R, K = len(weights.front_bias), len(weights.skip_bias)
+    for k in range(K):
+        state.skips[0, k] = max(state.v[0, R + k], np.float32(0))
+    state.post[0] = row[len(row) - state.post.shape[1] :]
+    add_product(state.post, 0, state.skips, 0, weights.post_1, 1, 0)
+    for k in range(K):
+        state.post[0, k] = max(state.post[0, k], np.float32(0))
+    state.parameters[0, : len(weights.post_bias)] = weights.post_bias
+    add_product(state.parameters, 0, state.post, 0, weights.post_2, 1, 0)
+
+
+@_jit
+def _choose(logits, uniform, temperature, top_p, chances):
+    """Class drawn from logits (Q,): models.distributions.choose for one sample. `chances` (Q,) is scratch."""
     n = len(logits)
     largest = 0
     for j in range(n):
@@ -290,10 +257,10 @@ def _choose(logits, uniform, temperature, top_p, weight):
         return largest
     total = 0.0
     for j in range(n):
-        weight[j] = np.exp((logits[j] - logits[largest]) / np.float32(temperature))
-        total += weight[j]
+        chances[j] = np.exp((logits[j] - logits[largest]) / np.float32(temperature))
+        total += chances[j]
     if top_p < 1:
-        falling = np.sort(weight[:n])[::-1]
+        falling = np.sort(chances[:n])[::-1]
         kept, j = 0.0, 0
         while j < n and kept < top_p * total:
             kept += falling[j]
@@ -301,13 +268,13 @@ def _choose(logits, uniform, temperature, top_p, weight):
         threshold = falling[j - 1]
         total = 0.0
         for j in range(n):
-            if weight[j] < threshold:
-                weight[j] = 0
-            total += weight[j]
+            if chances[j] < threshold:
+                chances[j] = 0
+            total += chances[j]
     aim, reached, last = uniform * total, 0.0, largest
     for j in range(n):
-        if weight[j] > 0:
-            reached += weight[j]
+        if chances[j] > 0:
+            reached += chances[j]
             last = j
             if reached > aim:
                 break
@@ -315,10 +282,10 @@ def _choose(logits, uniform, temperature, top_p, weight):
 
 
 @_jit
-def _place(parameters, uniform, deviate, temperature, min_log_scale, weight):
+def _place(parameters, uniform, deviate, temperature, min_log_scale, chances):
     """Sample in [-1, 1] from (mean, log-scale), or K logits, means and log-scales, and a deviate."""
     K = len(parameters) // 3
-    component = 0 if len(parameters) == 2 else _choose(parameters[:K], uniform, temperature, 1.0, weight)
+    component = 0 if len(parameters) == 2 else _choose(parameters[:K], uniform, temperature, 1.0, chances)
     offset, n = (0, 1) if len(parameters) == 2 else (K, K)
     mean, log_scale = parameters[offset + component], parameters[offset + n + component]
     value = mean + np.exp(max(log_scale, min_log_scale)) * np.float32(deviate)
@@ -339,17 +306,25 @@ class NumbaWaveNet:
         config, packed = model.config, pack(model)
         self.distribution, self.classes = model.distribution, model.front.classes
         arrays = {name: part.numpy() for name, part in packed._asdict().items()}
-        self.condition = arrays.pop("condition")
+        self.widths = [config.gate_channels] * config.n_layers + [config.skip_channels]
+        self.condition = tiles(self._whole(arrays.pop("condition")))
+        self.base = self._whole(added(model, packed, speaker).numpy())  # (B or 1, L G + K)
         del arrays["base"]
+        products = {
+            name: tiles(arrays.pop(name)) for name in ("past", "current", "out", "post_1", "post_2", "front_skip")
+        }
+        if model.front_skip is None:
+            products["front_skip"] = products["front_skip"][:0]
         self.weights = Weights(
             **arrays,
+            **products,
             dilations=np.array(config.dilations),
+            gate_channels=config.gate_channels,
             n_classes=self.classes,
             residual_scale=np.float32(config.residual_scale),
             min_log_scale=np.float32(config.min_log_scale),
             front_relu=config.front_relu,
         )
-        self.base = added(model, packed, speaker).numpy()  # (B or 1, L G + K)
         with torch.no_grad():
             frames = model.frames(condition)
         self.frames = None if frames is None else frames.float().transpose(1, 2).contiguous().numpy()  # (B or 1, n, C)
@@ -377,7 +352,7 @@ class NumbaWaveNet:
         """The next samples are wave (B, n) -> the parameters (B, P, n) they were given."""
         given = (mu_law.encode(wave, self.classes) if self.classes else wave).float().numpy()
         n_streams, n = given.shape
-        parameters = np.empty((n_streams, n, self.weights.post_2.shape[1]), np.float32)
+        parameters = np.empty((n_streams, n, self.distribution.n_parameters), np.float32)
         none, samples = np.empty((0, 2)), np.empty((n_streams, n), np.float32)
         self._run(lambda b: self._advance(b, given[b], none, 1.0, 1.0, samples[b], parameters[b]), n_streams)
         return torch.from_numpy(parameters).transpose(1, 2)
@@ -400,6 +375,11 @@ class NumbaWaveNet:
                 self.weights, state, rows, position - first * self.hop, self.hop, given[part], uniform[part],
                 float(temperature), float(top_p), samples[part], parameters[part],
             )  # fmt: skip
+
+    def _whole(self, columns: np.ndarray) -> np.ndarray:
+        """(n, L G + K) -> the same with every G and K filled up to whole tiles."""
+        parts = np.split(columns, np.cumsum(self.widths)[:-1], axis=1)
+        return np.hstack([np.pad(part, ((0, 0), (0, full(width) - width))) for part, width in zip(parts, self.widths)])
 
     def _run(self, work, n_streams: int) -> None:
         if self.threads == 1:
