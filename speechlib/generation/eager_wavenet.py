@@ -14,7 +14,7 @@ from .packed_wavenet import added, pack
 
 
 class EagerWaveNet:
-    """B streams of one model. `sample` draws the next samples, `force` takes given ones; both continue where they are."""
+    """B streams of one model. `sample` draws the next samples, `force` takes given ones; both go on where they are."""
 
     def __init__(
         self, model: WaveNet, condition: Tensor | None = None, speaker: Tensor | None = None, n_streams: int = 1

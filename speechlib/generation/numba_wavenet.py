@@ -3,8 +3,8 @@
 What makes it quick: a ring of past activations per layer, so that a sample costs one product per weight; weights
 input-major, so that a product streams rows; tanh * sigmoid as one quotient of polynomials, which becomes vector
 instructions (numba has no vector tanh); residual and skip in one product; the condition's part as matrix products for
-many samples. Taps that reach back BLOCK samples or more are known for a whole block: their weights are read once per
-BLOCK samples. The compiled functions release the GIL: streams run side by side in threads, one thread each.
+many samples. A tap that reaches back d samples is known for d samples ahead: its weights are read once for up to BLOCK
+of them. The compiled functions release the GIL: streams run side by side in threads, one thread each.
 """
 
 import os
@@ -21,7 +21,7 @@ from ..models.wavenet import WaveNet
 from .packed_wavenet import added, pack
 from .products import TILE, add_product, full, tiles
 
-BLOCK = 8  # samples whose far taps are computed at once
+BLOCK = 8  # samples whose taps are computed at once, at most
 _PIECE = 64  # samples whose conditions are projected at once
 _jit = njit(
     cache=True, fastmath=True, nogil=True, error_model="numpy"
@@ -151,8 +151,8 @@ def advance(weights, state, rows, first_row, hop, forced, uniform, temperature, 
     """The next len(samples) samples of one stream.
 
     rows (*, L G + K), every G and K of whole tiles: biases, condition and speaker; sample i of this call takes row
-    (first_row + i) // hop. `forced` (n or fewer,) are samples given instead of drawn. uniform (n, 2): the first chooses a
-    class or component, the second is already a deviate. parameters (n, P) are filled where there is room for them.
+    (first_row + i) // hop. `forced` (n or fewer,) are samples given instead of drawn. uniform (n, 2): the first chooses
+    a class or component, the second is already a deviate. parameters (n, P) are filled where there is room for them.
     """
     n = len(samples)
     for begin in range(0, n, BLOCK):
@@ -293,7 +293,7 @@ def _place(parameters, uniform, deviate, temperature, min_log_scale, chances):
 
 
 class NumbaWaveNet:
-    """B streams of one model on the CPU, each on one core. `sample` draws the next samples, `force` takes given ones."""
+    """B streams of one model, each on one core. `sample` draws the next samples, `force` takes given ones."""
 
     def __init__(
         self,

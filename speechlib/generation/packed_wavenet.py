@@ -32,9 +32,8 @@ def pack(model: WaveNet) -> Packed:
     for name, weight in model.named_parameters():
         if not weight.isfinite().all():
             bad = int((~weight.isfinite()).sum())
-            raise SpeechlibError(
-                f"{bad} of {weight.numel()} weights of {name} are not finite: did the training diverge?"
-            )
+            what = f"{bad} of {weight.numel()} weights of {name}"
+            raise SpeechlibError(f"{what} are not finite: did the training diverge?")
     with torch.no_grad():
         packed = _pack(model)
     return Packed(*(part.detach().float().contiguous() for part in packed))

@@ -18,7 +18,7 @@ _SEVERAL = 4, (4 if _WIDTH == 16 else 2)  # rows x vectors whose sums fit into t
 
 
 def tiles(W: np.ndarray) -> np.ndarray:
-    """(..., M, N) -> (..., n_tiles, M, TILE): columns in tiles that lie one behind the other, the last filled with zeros."""
+    """(..., M, N) -> (..., n_tiles, M, TILE): columns in tiles, one behind the other, the last filled with zeros."""
     *front, M, N = W.shape
     padded = np.zeros((*front, M, full(N)), np.float32)
     padded[..., :N] = W

@@ -87,13 +87,12 @@ class stream:
             raise SpeechlibError(f"temperature {temperature} must not be negative, top_p {top_p} lie in (0, 1]")
         if block < 1:
             raise SpeechlibError(f"block is {block} samples: at least 1")
-        self.n_streams = _common(condition=condition, speaker=speaker, prompt=prompt, n_streams=n_streams)
-        given = 0
         if prompt is not None:
             prompt = torch.atleast_2d(prompt.detach().cpu().float())
-            given = prompt.shape[1]
-            if given == 0:
+            if prompt.numel() == 0:
                 raise SpeechlibError("the prompt is empty: leave it out to begin from silence")
+        self.n_streams = _common(condition=condition, speaker=speaker, prompt=prompt, n_streams=n_streams)
+        given = 0 if prompt is None else prompt.shape[1]
         covered = None if condition is None else condition.shape[-1] * model.config.hop - given
         if n_samples is None and covered is None:
             raise SpeechlibError("how long? Without a condition n_samples must be given")
@@ -137,9 +136,7 @@ def _engine(path: str, model: WaveNet, condition, speaker, n_streams: int, threa
 
 def _common(n_streams: int | None, **items: Tensor | None) -> int:
     """How many streams: what is given for more than one item must agree, one item serves all."""
-    sizes = {
-        name: len(torch.atleast_2d(x)) if name == "prompt" else len(x) for name, x in items.items() if x is not None
-    }
+    sizes = {name: len(item) for name, item in items.items() if item is not None}
     if n_streams is not None:
         sizes["n_streams"] = n_streams
     several = {name: size for name, size in sizes.items() if size != 1}

@@ -1,10 +1,10 @@
 """Distributions of the next sample: parameters (B, P, S) of a network -> NLL (B, S) in nats, or samples.
 
-| sibling         | P       | what                                                                                      |
-|-----------------|---------|-------------------------------------------------------------------------------------------|
-| MuLaw           | classes | softmax over mu-law classes (van den Oord et al. 2016, arXiv 1609.03499, section 2.2)       |
-| LogisticMixture | 3 K     | mass of a 16-bit level under K logistics (Salimans et al. 2017, arXiv 1701.05517, eq. 2)    |
-| Gaussian        | 2       | density of one Gaussian (Ping et al. 2018, arXiv 1807.07281, section 3.1)                   |
+| sibling         | P   | what                                                                                     |
+|-----------------|-----|------------------------------------------------------------------------------------------|
+| MuLaw           | Q   | softmax over mu-law classes (van den Oord et al. 2016, arXiv 1609.03499, section 2.2)    |
+| LogisticMixture | 3 K | mass of a 16-bit level under K logistics (Salimans et al. 2017, arXiv 1701.05517, eq. 2) |
+| Gaussian        | 2   | density of one Gaussian (Ping et al. 2018, arXiv 1807.07281, section 3.1)                |
 
 MuLaw and LogisticMixture give the probability of a level, Gaussian a density: its NLL may be negative.
 
@@ -47,7 +47,7 @@ class MuLaw:
 
 @dataclass(frozen=True)
 class LogisticMixture:
-    """K logistics discretised to `n_levels` values in [-1, 1]: parameters are K logits, K means, K log-scales (B, 3K, S).
+    """K logistics discretised to `n_levels` values in [-1, 1]: parameters (B, 3K, S) are logits, means, log-scales.
 
     A level's mass is the integral over its cell; the outermost cells reach to infinity, so that the masses sum to 1.
     """
@@ -88,7 +88,7 @@ class LogisticMixture:
 
 @dataclass(frozen=True)
 class Gaussian:
-    """One Gaussian: parameters are mean and log-deviation (B, 2, S), the latter clamped in the loss and in sampling alike."""
+    """One Gaussian: parameters (B, 2, S) are mean and log-deviation, clamped in the loss and in sampling alike."""
 
     min_log_scale: float = -9.0
 

@@ -30,7 +30,7 @@ UPSAMPLINGS = ("repeat", "smoothed")
 
 @dataclass(frozen=True)
 class WaveNetConfig:
-    """Choices of the model. Sizes that come from data (condition channels, speakers) are the constructor's arguments."""
+    """Choices of the model. Sizes that come from data (condition channels, speakers) are arguments beside it."""
 
     output: str = "mu_law"  # "mu_law" softmax, mixture of "logistic"s, or one "gaussian"
     quantization_channels: int = 256  # mu_law: classes
@@ -167,7 +167,7 @@ class WaveNet(nn.Module):
         self.front = Front(config)
         self.front_skip = _conv(config.residual_channels, post, 1, config.weight_norm) if config.front_skip else None
         self.layers = nn.ModuleList(Layer(config, dilation) for dilation in config.dilations)
-        # one product for all layers, cut into pieces: rows [0, G) are layer 0's, the last `post` rows the output stage's
+        # one product for all layers, cut into pieces: rows [0, G) are layer 0's, the last may be the output stage's
         self.condition = _conv(n_condition, width, 1, config.weight_norm, bias=False) if n_condition else None
         self.upsample = None  # "repeat" needs none: it commutes with the product and happens behind it
         if n_condition and config.upsampling == "smoothed":
@@ -225,7 +225,7 @@ class WaveNet(nn.Module):
         return self.speaker(vector[:, :, None])[:, :, 0]
 
     def frames(self, condition: Tensor | None, n_samples: int | None = None) -> Tensor | None:
-        """Checked condition (B, C, T) -> what `self.condition` is applied to: at frame rate for "repeat", else samples."""
+        """Checked condition (B, C, T) -> what `self.condition` is applied to: frames for "repeat", else samples."""
         if self.condition is None:
             if condition is not None:
                 raise SpeechlibError("a condition was given to a model that takes none (n_condition 0)")
