@@ -63,7 +63,9 @@ def test_logistic_mixture_is_the_integral_of_the_density_over_a_cell(random):
     parameters = torch.cat([logits, mean, log_scale])[None, :, None]
     levels = torch.linspace(-1, 1, 64)
     mass = (-mixture.nll(parameters.expand(1, 9, 64), levels[None])).exp()[0]
-    density = D.MixtureSameFamily(D.Categorical(logits=logits.double()), logistic(mean.double(), log_scale.double().exp()))
+    density = D.MixtureSameFamily(
+        D.Categorical(logits=logits.double()), logistic(mean.double(), log_scale.double().exp())
+    )
     for i in (1, 20, 40, 62):
         points = torch.linspace(levels[i] - 1 / 63, levels[i] + 1 / 63, 2001, dtype=torch.float64)
         integral = torch.trapezoid(density.log_prob(points).exp(), points)
@@ -74,7 +76,9 @@ def test_logistic_mixture_is_the_integral_of_the_density_over_a_cell(random):
 def test_logistic_masses_of_all_levels_sum_to_one(random, n_levels):
     mixture = LogisticMixture(n_mixtures=4, n_levels=n_levels)
     parameters = torch.randn(1, 12, 1, generator=random)
-    parameters[:, 8:] = torch.tensor([-8.5, -5.0, -1.0, 2.0])[None, :, None]  # from narrower than a cell to wider than all
+    parameters[:, 8:] = torch.tensor([-8.5, -5.0, -1.0, 2.0])[
+        None, :, None
+    ]  # from narrower than a cell to wider than all
     levels = torch.linspace(-1, 1, n_levels, dtype=torch.float64).float()[None]
     total = (-mixture.nll(parameters.expand(-1, -1, n_levels), levels)).double().exp().sum()
     assert total.item() == pytest.approx(1, abs=1e-4)
@@ -97,7 +101,9 @@ def test_logistic_samples_are_spread_as_the_mixture_says(random):
     parameters = torch.tensor([0.0, 1.0, -0.4, 0.3, -3.5, -3.0])
     n = 20_000
     drawn = mixture.sample(parameters.expand(n, -1), torch.rand(n, 2, generator=random, dtype=torch.float64))
-    cumulative = D.MixtureSameFamily(D.Categorical(logits=parameters[:2]), logistic(parameters[2:4], parameters[4:].exp()))
+    cumulative = D.MixtureSameFamily(
+        D.Categorical(logits=parameters[:2]), logistic(parameters[2:4], parameters[4:].exp())
+    )
     for point in (-0.5, -0.4, 0.0, 0.25, 0.4):
         weights = cumulative.mixture_distribution.probs
         expected = (weights * ((point - parameters[2:4]) / parameters[4:].exp()).sigmoid()).sum()
@@ -136,7 +142,8 @@ def test_gaussian_nucleus_is_the_central_interval_and_temperature_widens():
     assert drawn.abs().max().item() == pytest.approx(bound, rel=1e-4)
     inner = slice(1, -1)
     torch.testing.assert_close(
-        Gaussian().sample(parameters, uniform, temperature=0.5)[inner], Gaussian().sample(parameters, uniform)[inner] / 2
+        Gaussian().sample(parameters, uniform, temperature=0.5)[inner],
+        Gaussian().sample(parameters, uniform)[inner] / 2,
     )
 
 

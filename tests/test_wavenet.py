@@ -1,4 +1,4 @@
-"""WaveNet against a loop over samples, one-hot convolution, published sizes and receptive fields; what it may and may not see."""
+"""WaveNet against a loop over samples, one-hot convolution, published sizes; what a sample may depend on."""
 
 import math
 from dataclasses import replace
@@ -14,15 +14,21 @@ from speechlib.models.upsampling import Smoothed
 from speechlib.models.wavenet import Front, WaveNet, WaveNetConfig
 
 SMALL = WaveNetConfig(
-    n_layers=4, n_stacks=2, residual_channels=6, gate_channels=8, skip_channels=5, quantization_channels=16, scales=(2, 3)
+    n_layers=4,
+    n_stacks=2,
+    residual_channels=6,
+    gate_channels=8,
+    skip_channels=5,
+    quantization_channels=16,
+    scales=(2, 3),
 )
 R9Y9 = WaveNetConfig(
     n_layers=24, n_stacks=4, kernel_size=3, residual_channels=128, gate_channels=256, skip_channels=128,
     upsampling="smoothed", condition_kernel=5,
 )  # fmt: skip
 VW = WaveNetConfig(
-    n_layers=30, n_stacks=3, kernel_size=3, residual_channels=256, gate_channels=512, skip_channels=512, front_kernel=32,
-    front_skip=True, condition_post=True, residual_scale=1.0, skip_scale=1.0,
+    n_layers=30, n_stacks=3, kernel_size=3, residual_channels=256, gate_channels=512, skip_channels=512,
+    front_kernel=32, front_skip=True, condition_post=True, residual_scale=1.0, skip_scale=1.0,
 )  # fmt: skip
 
 
@@ -293,7 +299,9 @@ def test_every_parameter_is_reached_by_the_loss(output, weight_norm):
 @pytest.mark.parametrize("output", ["mu_law", "logistic", "gaussian"])
 def test_it_learns_a_tone(output):
     torch.manual_seed(0)
-    model = WaveNet(replace(SMALL, output=output, residual_channels=16, gate_channels=32, skip_channels=16, n_mixtures=3))
+    model = WaveNet(
+        replace(SMALL, output=output, residual_channels=16, gate_channels=32, skip_channels=16, n_mixtures=3)
+    )
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     phase = torch.rand(4, 1) * 2 * math.pi
     wave = 0.6 * torch.sin(0.3 * torch.arange(64) + phase)

@@ -33,7 +33,11 @@ class EagerWaveNet:
         self.first = (length.cumsum(0) - length).to(device)
         self.rings = torch.zeros(int(length.sum()), n_streams, R, device=device)
         self.position = torch.zeros((), dtype=torch.long, device=device)
-        taps, self.classes = len(self.weights.table), model.front.classes
+        w, K = self.weights, self.config.skip_channels
+        self.current, self.out = w.current.unbind(), w.out.unbind()
+        self.scale = torch.cat([w.out_bias.new_full((R,), self.config.residual_scale), w.out_bias.new_ones(K)])
+        self.bias = torch.cat([w.out_bias, w.out_bias.new_zeros(n_layers, K)], dim=1)  # (L, R + K)
+        taps, self.classes = len(w.table), model.front.classes
         # the front's inputs, the oldest first: classes or values; row `classes` of the table is zero, for "before"
         self.table = torch.cat([self.weights.table, torch.zeros_like(self.weights.table[:, :1])], dim=1)
         self.history = torch.full((taps, n_streams), self.classes, device=device, dtype=torch.float32)
@@ -73,16 +77,14 @@ class EagerWaveNet:
         )  # (L, B, G)
 
         x = self._front()
-        v = torch.cat([x, w.skip_bias.expand(len(x), -1)], dim=1)
+        v = torch.cat([x, w.skip_bias.expand(len(x), -1)], dim=1)  # residual and running sum of skips
         if len(w.front_skip):
             v[:, R:] += x @ w.front_skip
         inputs = []
-        for layer in range(n_layers):
-            x = v[:, :R]
-            inputs.append(x.clone())
-            a, b = torch.addmm(known[layer], x, w.current[layer]).chunk(2, dim=1)
-            v[:, :R] = x * config.residual_scale + w.out_bias[layer]
-            v.addmm_(a.tanh() * b.sigmoid(), w.out[layer])
+        for z, current, out, bias in zip(known, self.current, self.out, self.bias):
+            inputs.append(v[:, :R])
+            a, b = torch.addmm(z, inputs[-1], current).chunk(2, dim=1)
+            v = torch.addmm(torch.addcmul(bias, v, self.scale), a.tanh() * b.sigmoid(), out)
         newest = (self.first + self.position % self.length)[:, 0]
         self.rings[newest] = torch.stack(inputs)
         hidden = torch.addmm(post, v[:, R:].relu(), w.post_1).relu()
