@@ -10,6 +10,7 @@ from speechlib import mu_law
 from speechlib.errors import SpeechlibError, UnknownName
 from speechlib.generation import numba_wavenet, products
 from speechlib.generation.eager_wavenet import EagerWaveNet
+from speechlib.generation.graph_wavenet import GraphWaveNet
 from speechlib.generation.numba_wavenet import NumbaWaveNet
 from speechlib.generation.wavenet import generate, stream
 from speechlib.models.distributions import LogisticMixture, choose
@@ -198,6 +199,41 @@ def test_mixture_draws_from_all_its_components():
     drawn = generate(model, n_samples=4000)
     assert (drawn > 0).float().mean().item() == pytest.approx(0.75, abs=0.03)
     assert isinstance(model.distribution, LogisticMixture)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("output", OUTPUTS)
+@pytest.mark.parametrize(("temperature", "top_p"), [(1.0, 1.0), (0.7, 0.8), (0.0, 1.0)])
+def test_recorded_graph_draws_what_the_eager_step_draws(output, temperature, top_p):
+    """Also across blocks that are no multiple of what a replay makes, and after a change of temperature."""
+    model = build(replace(SMALL, output=output, speaker_dim=2), n_condition=4, n_speakers=3).cuda()
+    condition, speaker = torch.randn(1, 4, 20).cuda(), torch.tensor([0, 2, 1]).cuda()
+    uniform = torch.rand(3, 120, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    eager, graph = (path(model, condition, speaker, 3) for path in (EagerWaveNet, GraphWaveNet))
+    for part, options in (
+        (slice(0, 37), (temperature, top_p)),
+        (slice(37, 90), (0.9, 1.0)),
+        (slice(90, 120), (0.9, 1.0)),
+    ):
+        expected = eager.sample(uniform[:, part], *options)
+        torch.testing.assert_close(graph.sample(uniform[:, part], *options), expected, rtol=0, atol=1e-4)
+    assert graph.position == eager.position == 120
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_teacher_forcing_on_the_gpu_is_the_step_on_the_gpu():
+    model = build(replace(SMALL, kernel_size=3)).cuda()
+    wave = torch.rand(2, 60).cuda() * 2 - 1
+    with torch.no_grad():
+        expected = model(wave)
+    torch.testing.assert_close(GraphWaveNet(model, n_streams=2).force(wave), expected, rtol=0, atol=1e-4)
+
+
+def test_graphs_are_refused_where_there_is_no_gpu():
+    with pytest.raises(SpeechlibError, match="CUDA device, this one is on cpu"):
+        stream(build(SMALL), n_samples=5, path="graph")
 
 
 # -- what must not matter, and what must -------------------------------------------------------------------------------

@@ -350,7 +350,7 @@ class NumbaWaveNet:
 
     def force(self, wave: Tensor) -> Tensor:
         """The next samples are wave (B, n) -> the parameters (B, P, n) they were given."""
-        given = (mu_law.encode(wave, self.classes) if self.classes else wave).float().numpy()
+        given = (mu_law.encode(wave, self.classes) if self.classes else wave).float().contiguous().numpy()
         n_streams, n = given.shape
         parameters = np.empty((n_streams, n, self.distribution.n_parameters), np.float32)
         none, samples = np.empty((0, 2)), np.empty((n_streams, n), np.float32)
@@ -386,7 +386,7 @@ class NumbaWaveNet:
             for b in range(n_streams):
                 work(b)
             return
-        with ThreadPoolExecutor(self.threads) as pool:
+        with ThreadPoolExecutor(self.threads) as pool:  # the compiled loop releases the GIL
             list(pool.map(work, range(n_streams)))
 
 

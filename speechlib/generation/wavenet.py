@@ -1,9 +1,10 @@
 """Speech from a WaveNet, sample by sample: `generate` a wave, or `stream` its blocks while they come.
 
-| path    | where | what                                                                        |
-|---------|-------|-----------------------------------------------------------------------------|
-| numba   | CPU   | compiled loop, a core per stream: logits of teacher forcing within 1e-5       |
-| eager   | any   | the same in plain PyTorch, all streams of a batch in step                     |
+| path  | where | what                                                                    |
+|-------|-------|-------------------------------------------------------------------------|
+| numba | CPU   | compiled loop, a core per stream: logits of teacher forcing within 1e-5 |
+| eager | any   | the same in plain PyTorch, all streams of a batch in step               |
+| graph | CUDA  | the eager step recorded and replayed, many streams at once              |
 
 Every path draws stream b's samples from the same random numbers, those of (seed, b), whatever the block size and the
 number of streams beside it.
@@ -19,8 +20,9 @@ from torch import Tensor
 from ..errors import SpeechlibError, UnknownName
 from ..models.wavenet import WaveNet
 from .eager_wavenet import EagerWaveNet
+from .graph_wavenet import GraphWaveNet
 
-PATHS = ("auto", "numba", "eager")
+PATHS = ("auto", "numba", "eager", "graph")
 Progress = Callable[[int, int, str], None]
 
 
@@ -124,9 +126,12 @@ def _engine(path: str, model: WaveNet, condition, speaker, n_streams: int, threa
         raise UnknownName("path of generation", path, PATHS)
     device = next(model.parameters()).device
     if path == "auto":
-        path = "numba" if device.type == "cpu" else "eager"
+        path = {"cpu": "numba", "cuda": "graph"}.get(device.type, "eager")
+    condition, speaker = (x if x is None else x.to(device) for x in (condition, speaker))
     if path == "eager":
         return EagerWaveNet(model, condition, speaker, n_streams)
+    if path == "graph":
+        return GraphWaveNet(model, condition, speaker, n_streams)
     if device.type != "cpu":
         raise SpeechlibError(f"the numba path runs on the CPU, the model is on {device}: model.cpu(), or path='eager'")
     from .numba_wavenet import NumbaWaveNet  # here, because numba takes half a second to import

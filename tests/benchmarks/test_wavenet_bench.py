@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from speechlib.generation.eager_wavenet import EagerWaveNet
+from speechlib.generation.graph_wavenet import GraphWaveNet
 from speechlib.generation.numba_wavenet import NumbaWaveNet, usable_cores
 from speechlib.models.wavenet import WaveNet, WaveNetConfig
 
@@ -78,6 +79,27 @@ def test_plain_eager_step(benchmark, name):
 def test_two_streams_on_two_cores(benchmark, name):
     figure = rate(benchmark, NumbaWaveNet, name, SAMPLES, time.perf_counter, n_streams=2, threads=2)
     told(benchmark, f"WaveNet {name}, numba, two cores", figure, 1.7 * TARGETS[name])
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("n_streams", [1, 32, 1024, 4096])
+def test_graph_of_many_streams(benchmark, n_streams):
+    torch.manual_seed(0)
+    running = GraphWaveNet(WaveNet(CONFIGS["B"]).eval().cuda(), n_streams=n_streams)
+    uniform = torch.rand(n_streams, SAMPLES, 2, device="cuda")
+    seconds = []
+
+    def work():
+        torch.cuda.synchronize()
+        began = time.perf_counter()
+        running.sample(uniform)
+        torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - began)
+
+    benchmark.pedantic(work, rounds=1 if benchmark.disabled else 5, warmup_rounds=1)
+    target = {1: 7_000, 32: 200_000, 1024: 5e6, 4096: 10e6}[n_streams]
+    told(benchmark, f"WaveNet B, CUDA graph, {n_streams} streams", n_streams * SAMPLES / min(seconds), target)
 
 
 def told(benchmark, name: str, figure: float, target: float) -> None:
