@@ -2,12 +2,13 @@
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from speechlib import configs, mu_law
+from speechlib import configs, mu_law, objectives
 from speechlib.errors import SpeechlibError, UnknownName
 from speechlib.models.distributions import MuLaw
 from speechlib.models.upsampling import Smoothed
@@ -313,6 +314,39 @@ def test_it_learns_a_tone(output):
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < losses[0] - 0.7  # nats per sample: at least one bit
+
+
+def test_condition_is_standardised_inside():
+    model, wave, condition = build(SMALL, n_condition=4), torch.rand(1, 12) * 2 - 1, torch.randn(1, 4, 2)
+    with torch.no_grad():
+        before = model(wave, condition)
+        model.inputs.fit(torch.full((4,), -50.0), torch.full((4,), 12.0))
+        after = model(wave, condition * 12 - 50)
+    torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-4)
+
+
+def test_padding_does_not_count_in_the_objective():
+    model = build(replace(SMALL, speaker_dim=3), n_condition=4, n_speakers=2)
+    wave, condition, speaker = torch.rand(2, 24) * 2 - 1, torch.randn(2, 4, 4), torch.tensor([0, 1])
+    batch = SimpleNamespace(audio=wave, inputs=condition, speaker=speaker, length=torch.tensor([4, 2]))
+    with torch.no_grad():
+        nll = model.nll(wave, condition, speaker)
+        terms = objectives.wavenet(model, batch)
+    expected = torch.cat([nll[0], nll[1, :12]]).mean()
+    torch.testing.assert_close(terms["loss"], expected)
+    torch.testing.assert_close(terms["bits"], expected / math.log(2))
+    batch.audio = None
+    with pytest.raises(SpeechlibError, match="audio=True"):
+        objectives.wavenet(model, batch)
+
+
+def test_a_model_that_knows_nothing_gives_log2_of_its_classes_in_bits():
+    model = build(SMALL)
+    torch.nn.init.zeros_(model.post_2.weight)
+    torch.nn.init.zeros_(model.post_2.bias)
+    wave = torch.rand(2, 24) * 2 - 1
+    batch = SimpleNamespace(audio=wave, inputs=torch.zeros(2, 1, 4), speaker=None, length=torch.tensor([4, 4]))
+    assert objectives.wavenet(model, batch)["bits"].item() == pytest.approx(4)  # 16 classes
 
 
 def test_config_travels_as_plain_values():

@@ -22,6 +22,7 @@ from torch.nn.utils.parametrizations import weight_norm
 from .. import mu_law
 from ..errors import SpeechlibError, UnknownName
 from .distributions import Distribution, Gaussian, LogisticMixture, MuLaw
+from .standardise import Standardise
 from .upsampling import Smoothed
 
 OUTPUTS = ("mu_law", "logistic", "gaussian")
@@ -169,6 +170,7 @@ class WaveNet(nn.Module):
         self.layers = nn.ModuleList(Layer(config, dilation) for dilation in config.dilations)
         # one product for all layers, cut into pieces: rows [0, G) are layer 0's, the last may be the output stage's
         self.condition = _conv(n_condition, width, 1, config.weight_norm, bias=False) if n_condition else None
+        self.inputs = Standardise(n_condition)  # the condition comes as it is measured; the identity until `fit`
         self.upsample = None  # "repeat" needs none: it commutes with the product and happens behind it
         if n_condition and config.upsampling == "smoothed":
             self.upsample = Smoothed(n_condition, config.scales, config.condition_kernel)
@@ -240,6 +242,7 @@ class WaveNet(nn.Module):
                 f"wave of {n_samples} samples, {n_frames} frames x {hop} samples = {n_frames * hop}: "
                 "condition and wave must cover the same stretch (was the wave cut after the condition was made?)"
             )
+        condition = self.inputs(condition)
         return condition if self.upsample is None else self.upsample(condition)
 
     def conditions(self, condition: Tensor | None, speaker: Tensor | None, n_samples: int) -> list[Tensor | None]:
