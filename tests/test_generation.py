@@ -104,6 +104,42 @@ def test_tiled_product_is_the_product(seed):
     np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
 
 
+def test_halved_weights_are_bfloat16_to_the_nearest_bit():
+    pick = np.random.default_rng(0)
+    W = (pick.standard_normal((40, 100)) * np.exp(pick.standard_normal((40, 100)) * 3)).astype(np.float32)
+    y = np.zeros((40, products.full(100)), np.float32)
+    products.add_product(y, 0, np.eye(40, dtype=np.float32), 0, products.tiles(W, "bfloat16"), 40, 0)
+    assert np.abs(y[:, :100] / W - 1).max() <= 2**-8 * 1.01  # half a step of 8 bits
+    one = np.zeros((1, products.full(100)), np.float32)
+    products.add_product(one, 0, np.ones((1, 40), np.float32), 0, products.tiles(W, "bfloat16"), 1, 0)
+    np.testing.assert_allclose(one[0], y.sum(0), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_halved_weights_cost_less_than_a_hundredth_of_a_bit(output):
+    """On a model that has learnt something: noisy tones, others than those it is asked about."""
+    torch.manual_seed(0)
+    sizes = {"residual_channels": 32, "gate_channels": 64, "skip_channels": 32, "quantization_channels": 256}
+    model = WaveNet(replace(SMALL, output=output, **sizes))
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+
+    def tones():
+        frequency, phase = 0.1 + 0.4 * torch.rand(16, 1), torch.rand(16, 1) * 2 * torch.pi
+        return 0.5 * torch.sin(frequency * torch.arange(128) + phase) + 0.02 * torch.randn(16, 128)
+
+    for _ in range(100):
+        optimizer.zero_grad()
+        model.nll(tones()).mean().backward()
+        optimizer.step()
+    wave = tones()
+    with torch.no_grad():
+        exact = model.nll(wave).mean().item()
+    parameters = NumbaWaveNet(model.eval(), n_streams=16, precision="bfloat16").force(wave)
+    halved = model.distribution.nll(parameters, wave).mean().item()
+    assert (halved - exact) / np.log(2) < 0.01
+    assert halved != exact
+
+
 def test_gate_is_tanh_times_sigmoid_to_six_digits():
     z = np.concatenate([np.linspace(-30, 30, 20_001), np.linspace(30, -25, 20_001)]).astype(np.float32)
     h = np.empty(20_001, np.float32)
@@ -323,6 +359,9 @@ def test_weights_that_are_not_finite_are_refused_by_name():
         ({"n_samples": 5, "temperature": -1.0}, "temperature -1"),
         ({"n_samples": 5, "top_p": 0.0}, "top_p 0"),
         ({"n_samples": 5, "block": 0}, "at least 1"),
+        ({"n_samples": 5, "precision": "bfloat16", "path": "eager"}, "numba path"),
+        ({"n_samples": 5, "precision": "bf16"}, "bfloat16"),
+        ({"n_samples": 5, "prompt": torch.tensor([0.1, float("nan")])}, "prompt is not finite"),
         ({"n_samples": 5, "prompt": torch.zeros(2, 4), "n_streams": 3}, "prompt 2, n_streams 3"),
         ({"n_samples": 5, "condition": torch.zeros(1, 4, 2)}, "takes none"),
         ({"n_samples": 5, "speaker": torch.tensor([0])}, "knows none"),

@@ -17,10 +17,12 @@ from numba import njit
 from torch import Tensor
 
 from .. import mu_law
+from ..errors import UnknownName
 from ..models.wavenet import WaveNet
 from .packed_wavenet import added, pack
 from .products import TILE, add_product, full, tiles
 
+PRECISIONS = ("float32", "bfloat16")  # of the weights; sums and the output stage are float32 always
 BLOCK = 8  # samples whose taps are computed at once, at most
 _PIECE = 64  # samples whose conditions are projected at once
 _jit = njit(
@@ -302,17 +304,20 @@ class NumbaWaveNet:
         speaker: Tensor | None = None,
         n_streams: int = 1,
         threads: int | None = None,
+        precision: str = "float32",
     ):
+        if precision not in PRECISIONS:
+            raise UnknownName("precision", precision, PRECISIONS)
         config, packed = model.config, pack(model)
         self.distribution, self.classes = model.distribution, model.front.classes
         arrays = {name: part.numpy() for name, part in packed._asdict().items()}
         self.widths = [config.gate_channels] * config.n_layers + [config.skip_channels]
-        self.condition = tiles(self._whole(arrays.pop("condition")))
+        self.condition = tiles(self._whole(arrays.pop("condition")), precision)
         self.base = self._whole(added(model, packed, speaker).numpy())  # (B or 1, L G + K)
         del arrays["base"]
-        products = {
-            name: tiles(arrays.pop(name)) for name in ("past", "current", "out", "post_1", "post_2", "front_skip")
-        }
+        inner = {name: tiles(arrays.pop(name), precision) for name in ("past", "current", "out", "front_skip")}
+        # the output stage stays float32: it is small, and the means it gives need the digits
+        products = inner | {name: tiles(arrays.pop(name)) for name in ("post_1", "post_2")}
         if model.front_skip is None:
             products["front_skip"] = products["front_skip"][:0]
         self.weights = Weights(

@@ -69,6 +69,12 @@ def test_numba(benchmark, name):
 
 
 @pytest.mark.parametrize("name", CONFIGS)
+def test_numba_in_bfloat16(benchmark, name):
+    figure = rate(benchmark, NumbaWaveNet, name, SAMPLES, precision="bfloat16")
+    told(benchmark, f"WaveNet {name}, numba bfloat16, one core", figure, {"A": 11_000, "B": 60_000, "C": 7_000}[name])
+
+
+@pytest.mark.parametrize("name", CONFIGS)
 def test_plain_eager_step(benchmark, name):
     figure = rate(benchmark, EagerWaveNet, name, 16)
     benchmark.extra_info |= {"name": f"WaveNet {name}, eager, one core", "figure": figure, "unit": "samples/s"}
