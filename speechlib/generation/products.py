@@ -3,6 +3,9 @@
 A plain loop loads and stores y for every few rows of W. Here a tile of y stays in registers while the rows of W go by,
 in the order in which they lie in memory. Numba cannot be told so in Python: the loop over a tile is written as LLVM
 vectors (which LLVM fits to AVX-512, AVX2 or NEON). Weights may be bfloat16: then twice as many arrive in the same time.
+
+Numba keeps compiled loops of other files that contain this one, and looks for changes in their own file only: after a
+change here, change numba_wavenet.py as well (or delete the __pycache__ beside it).
 """
 
 import llvmlite.binding
