@@ -20,7 +20,7 @@ def to_dict(config) -> dict[str, Any]:
 
 
 def from_dict(cls: type[Config], values: dict[str, Any]) -> Config:
-    """The config that `to_dict` describes. Raises UnknownName for a key without a field, SpeechlibError for a wrong type."""
+    """The config that `to_dict` describes. Raises UnknownName for a key that is no field, SpeechlibError for a type."""
     if not isinstance(values, dict):
         raise SpeechlibError(f"{cls.__name__} needs a mapping of its fields, got {values!r}")
     hints = get_type_hints(cls)
@@ -29,7 +29,7 @@ def from_dict(cls: type[Config], values: dict[str, Any]) -> Config:
         if key not in known:
             raise UnknownName(f"field of {cls.__name__}", key, known)
     try:
-        return cls(**{key: _typed(hints[key], value, f"{cls.__name__}.{key}") for key, value in values.items()})
+        return cls(**{key: typed(hints[key], value, f"{cls.__name__}.{key}") for key, value in values.items()})
     except TypeError as error:
         raise SpeechlibError(f"{cls.__name__}: {error}") from None
 
@@ -60,7 +60,7 @@ def _replace(config, path: list[str], value, dotted: str):
     if len(path) > 1:
         value = _replace(getattr(config, path[0]), path[1:], value, dotted)
     else:
-        value = _typed(get_type_hints(type(config))[path[0]], value, dotted)
+        value = typed(get_type_hints(type(config))[path[0]], value, dotted)
     return dataclasses.replace(config, **{path[0]: value})
 
 
@@ -74,8 +74,11 @@ def _plain(value):
     return value
 
 
-def _typed(hint, value, name: str):
-    """`value` as the annotation wants it: lists become tuples, mappings become configs, whole floats become ints."""
+def typed(hint, value, name: str):
+    """`value` as the annotation wants it: lists become tuples, mappings become configs, whole floats become ints.
+
+    Raises SpeechlibError, with `name` for the field, where it is of another type.
+    """
     origin, arguments = get_origin(hint), get_args(hint)
     if hint is Any:
         return value
@@ -85,7 +88,7 @@ def _typed(hint, value, name: str):
         errors = []
         for option in (a for a in arguments if a is not type(None)):
             try:
-                return _typed(option, value, name)
+                return typed(option, value, name)
             except SpeechlibError as error:
                 errors.append(str(error))
         raise SpeechlibError(errors[0])
@@ -93,14 +96,14 @@ def _typed(hint, value, name: str):
         if not isinstance(value, (tuple, list)):
             raise SpeechlibError(f"{name} needs a list, got {value!r}")
         if arguments[-1] is Ellipsis:
-            return tuple(_typed(arguments[0], item, f"{name}[{i}]") for i, item in enumerate(value))
+            return tuple(typed(arguments[0], item, f"{name}[{i}]") for i, item in enumerate(value))
         if len(value) != len(arguments):
             raise SpeechlibError(f"{name} needs {len(arguments)} values, got {len(value)}: {value!r}")
-        return tuple(_typed(a, item, f"{name}[{i}]") for i, (a, item) in enumerate(zip(arguments, value)))
+        return tuple(typed(a, item, f"{name}[{i}]") for i, (a, item) in enumerate(zip(arguments, value)))
     if origin is dict:
         if not isinstance(value, dict):
             raise SpeechlibError(f"{name} needs a mapping, got {value!r}")
-        return {_typed(arguments[0], k, name): _typed(arguments[1], v, f"{name}.{k}") for k, v in value.items()}
+        return {typed(arguments[0], k, name): typed(arguments[1], v, f"{name}.{k}") for k, v in value.items()}
     if dataclasses.is_dataclass(hint):
         return value if isinstance(value, hint) else from_dict(hint, value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):

@@ -7,8 +7,8 @@ each start kernels somewhere else.
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -38,9 +38,8 @@ def atomic(path: str | Path):
     """Yield a temporary path beside `path`; it takes its place only when the block ends without an error."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    os.close(handle)
-    part = Path(name)
+    part = _part(path)
+    part.touch(exist_ok=False)
     try:
         yield part
         with open(part, "rb") as file:
@@ -55,7 +54,8 @@ def atomic_folder(path: str | Path):
     """The same for a folder: it appears whole or not at all. An existing one is replaced."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
+    part = _part(path)
+    part.mkdir()
     try:
         yield part
         if path.exists():
@@ -63,6 +63,11 @@ def atomic_folder(path: str | Path):
         part.replace(path)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _part(path: Path) -> Path:
+    """A hidden name beside `path` that nobody else takes; tempfile's own would be readable by their maker only."""
+    return path.parent / f".{path.name}.{secrets.token_hex(4)}.part"
 
 
 def write_json(path: str | Path, value) -> None:
@@ -77,7 +82,9 @@ def read_json(path: str | Path):
     except FileNotFoundError:
         raise BadFile(path, "does not exist") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise BadFile(path, f"is not JSON ({error}): truncated by a kill or a full disk? Delete it and rerun.") from None
+        raise BadFile(
+            path, f"is not JSON ({error}): truncated by a kill or a full disk? Delete it and rerun."
+        ) from None
 
 
 def fingerprint(*values) -> str:

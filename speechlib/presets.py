@@ -45,6 +45,11 @@ class Experiment:
     targets: str  # kind of features that the decoder is to give
     seed: int = 0  # of weights, batches and noise
 
+    def __post_init__(self):
+        for role in ("inputs", "targets"):
+            if getattr(self, role) not in (kinds := [config.kind for config in self.pack.features]):
+                raise UnknownName(role, getattr(self, role), kinds)
+
 
 @dataclass(frozen=True)
 class Sweep:
@@ -99,17 +104,15 @@ def expand(sweep: Sweep) -> dict[str, Experiment]:
         if not isinstance(values, (list, tuple)) or not values:
             raise SpeechlibError(f"grid.{name} needs a list of values, got {values!r}")
     members = {}
-    for name, changes in sweep.experiments.items():
-        for point in itertools.product(*sweep.grid.values()):
-            at = dict(zip(sweep.grid, point))
-            for seed in sweep.seeds:
-                words = [name] + [f"{key.rsplit('.', 1)[-1]}={value}" for key, value in at.items()]
-                words += [f"seed={seed}"] * (len(sweep.seeds) > 1)
-                members[" ".join(filter(None, words)) or sweep.preset] = get(
-                    sweep.system, sweep.preset, sweep.corpus, sweep.corpus_root, seed,
-                    sweep.changes | (changes or {}) | at,  # YAML reads an empty mapping as None
-
-                )  # fmt: skip
+    for (name, changes), *values, seed in itertools.product(
+        sweep.experiments.items(), *sweep.grid.values(), sweep.seeds
+    ):
+        point = dict(zip(sweep.grid, values))
+        words = [name, *(f"{key.rsplit('.', 1)[-1]}={value}" for key, value in point.items())]
+        words += [f"seed={seed}"] * (len(sweep.seeds) > 1)
+        changes = sweep.changes | (changes or {}) | point  # YAML reads an empty mapping as None
+        experiment = get(sweep.system, sweep.preset, sweep.corpus, sweep.corpus_root, seed, changes)
+        members[" ".join(filter(None, words)) or sweep.preset] = experiment
     return members
 
 
@@ -157,31 +160,51 @@ _paper = configs.override(
     _epochs(15),
 )
 
-PRESETS: dict[str, dict[str, Experiment]] = {
-    "vqvae": {
-        "smoke": replace(
-            _paper,
-            preset="smoke",
-            corpus=CorpusConfig("toy"),
-            pack=PackConfig(features=(MFCC39, LOG_MEL)),
-            model=VQVAEConfig(
-                channels=16,
-                code_dim=8,
-                codebook_size=44,
-                quantizer="ema",
-                ema_decay=0.9,
-                codebook_init="kmeans",
-                speaker_dim=8,
-            ),  # fmt: skip
-            training=TrainingConfig(
-                steps=20, batch_size=8, learning_rate=2e-3, log_every=1, validate_every=10, checkpoint_every=10
-            ),
-            inputs="mfcc",
-            targets="log_mel",
-        ),
-        "paper": _paper,
-    }
-}
+_demo = Experiment(
+    system="vqvae",
+    preset="demo",
+    corpus=CorpusConfig("toy"),
+    pack=PackConfig(features=(MFCC39, LOG_MEL)),
+    split=SplitConfig(),
+    model=VQVAEConfig(
+        channels=64, quantizer="ema", codebook_init="kmeans", reseed=0.1, decoder="frames", speaker_dim=16
+    ),
+    training=TrainingConfig(
+        steps=2000,
+        batch_size=16,
+        n_frames=96,
+        learning_rate=1e-3,
+        schedule="cosine",
+        warmup=100,
+        grad_clip=1.0,
+        log_every=5,
+        checkpoint_every=400,
+        record_gradients=True,
+        record_codebook=True,
+    ),
+    inputs="mfcc",
+    targets="log_mel",
+)
+
+_smoke = replace(
+    _demo,
+    preset="smoke",
+    model=replace(_demo.model, channels=32, code_dim=16, ema_decay=0.95),
+    training=replace(
+        _demo.training,
+        steps=120,
+        batch_size=8,
+        n_frames=47,
+        learning_rate=3e-3,
+        warmup=10,
+        log_every=1,
+        validate_every=20,
+        checkpoint_every=40,
+        record_every=10,
+    ),
+)
+
+PRESETS: dict[str, dict[str, Experiment]] = {"vqvae": {"smoke": _smoke, "demo": _demo, "paper": _paper}}
 
 
 def _set(epochs: int, batch_size: int = 2, changes: dict | None = None, **members) -> Sweep:
@@ -229,10 +252,24 @@ SETS: dict[str, Sweep] = {
 
 
 def named_set(name: str, preset: str = "paper", corpus: str = "", corpus_root: str = "") -> dict[str, Experiment]:
-    """Name -> experiment of one of the nine sets; any preset but `paper` keeps its own number of steps."""
+    """Name -> experiment of one of the nine sets, the source's own or in the size of another preset of VQ-VAE.
+
+    Smaller ones keep what the set is about (features, codebook, batch, learning rate) and take the preset's corpus,
+    channels, number of steps and rhythm of logging.
+    """
     if name not in SETS:
         raise UnknownName("set of experiments", name, SETS)
-    sweep = replace(SETS[name], preset=preset, corpus=corpus, corpus_root=corpus_root)
-    if preset != "paper":
-        sweep = replace(sweep, changes={k: v for k, v in sweep.changes.items() if k != "training.steps"})
-    return expand(sweep)
+    size = get("vqvae", preset, corpus, corpus_root)
+    if preset == "paper":
+        return expand(replace(SETS[name], corpus=corpus, corpus_root=corpus_root))
+    rhythm = ("steps", "log_every", "validate_every", "checkpoint_every", "record_every")
+    return {
+        member: replace(
+            experiment,
+            preset=preset,
+            corpus=size.corpus,
+            model=replace(experiment.model, channels=size.model.channels),
+            training=replace(experiment.training, **{field: getattr(size.training, field) for field in rhythm}),
+        )
+        for member, experiment in expand(SETS[name]).items()
+    }

@@ -239,7 +239,7 @@ def compare(runs: list[Run]):
     settings = pandas.DataFrame([_leaves(run.experiment) for run in runs], index=[run.name for run in runs])
     differ = [name for name in settings if settings[name].map(json.dumps).nunique() > 1]
     results = pandas.DataFrame([{"status": run.status} | run.summary for run in runs], index=settings.index)
-    return settings[differ].join(results, rsuffix=" (result)")
+    return pandas.concat([settings[differ], results], axis=1)
 
 
 def append_line(path: Path, line: dict) -> None:

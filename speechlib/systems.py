@@ -19,12 +19,14 @@ from . import batches, configs, corpora, objectives, packs, runs, training
 from .corpora import splits
 from .errors import BadFile, SpeechlibError
 from .evaluation import summarise, token_table
-from .evaluation.clustering import clustering, frames_at, kmeans
-from .features import frame_times
+from .evaluation.clustering import agreement, frames_at, kmeans
+from .features import frame_times, n_features
 from .models import MODELS
 from .presets import Experiment
 from .runs import Run
 from .training import Progress
+
+_INTERRUPTED = 130  # exit code of a process that was told to stop
 
 
 class Data(NamedTuple):
@@ -72,6 +74,19 @@ def build(experiment: Experiment, data: Data) -> nn.Module:
     return model
 
 
+def blank(experiment: Experiment) -> nn.Module:
+    """The model before it has seen any data: for one speaker, and without statistics."""
+    channels = {config.kind: n_features(config) for config in experiment.pack.features}
+    return MODELS[experiment.system](experiment.model, channels[experiment.inputs], channels[experiment.targets], 1)
+
+
+def summary(experiment: Experiment):
+    """DataFrame of the model's layers: kind, shape for one crop, parameters. Needs no data (one speaker is assumed)."""
+    import pandas
+
+    return pandas.DataFrame(blank(experiment).summary(experiment.training.n_frames)).set_index("name")
+
+
 def crops(experiment: Experiment, data: Data, part: str = "train") -> batches.Crops:
     config = experiment.training
     return batches.Crops(
@@ -85,17 +100,16 @@ def crops(experiment: Experiment, data: Data, part: str = "train") -> batches.Cr
     )
 
 
-def train(experiment: Experiment, progress: Progress | None = None) -> Run:
+def train(experiment: Experiment, progress: Progress | None = None, data: Data | None = None) -> Run:
     """The finished run of an experiment: as it is if there is one, else trained (on) and evaluated.
 
-    Raises SpeechlibError for what a user can mend; the run is then marked failed, with the reason.
+    `data` spares preparing it again. Any error marks the run failed, with the reason; SpeechlibError is for what a user
+    can mend.
     """
     run = runs.find(experiment)
     if run is not None and run.status == "done":
         return run
-    from accelerate import PartialState
-
-    process = PartialState()
+    process = training.start_accelerator()
     with process.main_process_first():
         run = runs.create(experiment)
     with run.locked() if process.is_main_process else nullcontext():
@@ -104,11 +118,13 @@ def train(experiment: Experiment, progress: Progress | None = None) -> Run:
             return run
         try:
             with process.main_process_first():
-                data = prepare(experiment, progress)
+                data = data or prepare(experiment, progress)
             model = _descend(experiment, data, run, progress)
             if process.is_main_process:
-                run.write_summary(evaluate(Trained(model, experiment, data, run)))
+                summary = evaluate(Trained(model, experiment, data, run))
+                run.write_summary(summary | {"audio_seconds": summary["audio_seconds"] * process.num_processes})
                 run.mark("done")
+            process.wait_for_everyone()  # so that all of them see it done
         except Exception as error:
             if process.is_main_process:
                 run.mark("failed", reason=str(error) or type(error).__name__)
@@ -123,6 +139,10 @@ def _descend(experiment: Experiment, data: Data, run: Run, progress: Progress | 
     objective = getattr(objectives, experiment.system)
     validation = crops(experiment, data, "val")
     first = validation.batch(0)
+    if experiment.training.record_codebook and experiment.model.slices:
+        raise SpeechlibError(
+            f"training.record_codebook records one codebook, model.slices has {experiment.model.slices}"
+        )
 
     def snapshot(model: nn.Module) -> dict[str, Tensor]:
         """The codebook and what it quantises: the encoder's vectors of one validation batch, (N, D)."""
@@ -141,10 +161,13 @@ def _descend(experiment: Experiment, data: Data, run: Run, progress: Progress | 
     )
 
 
-def load(run: Run, progress: Progress | None = None) -> Trained:
-    """A run with its model (on the CPU, in eval mode) and data. Raises SpeechlibError where it cannot be used."""
+def load(run: Run, data: Data | None = None) -> Trained:
+    """A run with its model (on the CPU, in eval mode) and data (`data` spares preparing it again).
+
+    Raises BadFile where the run is of another version or its checkpoint is damaged.
+    """
     experiment = experiment_of(run)
-    return Trained(runs.load_model(run.checkpoint), experiment, prepare(experiment, progress), run)
+    return Trained(runs.load_model(run.checkpoint), experiment, data or prepare(experiment), run)
 
 
 def experiment_of(run: Run) -> Experiment:
@@ -169,7 +192,8 @@ def encode(trained: Trained, indices: Iterable[int]) -> tuple[dict[int, np.ndarr
     config = pack.config_of(experiment.inputs)
     codes, times = {}, {}
     for batch in batches.whole(pack, indices, experiment.inputs, experiment.targets):
-        found = model.codes(batch.inputs)[0].reshape(max(1, len(experiment.model.slices)), -1)  # (G, L)
+        found = model.codes(batch.inputs.to(_device(model)))[0].cpu()
+        found = found.reshape(max(1, len(experiment.model.slices)), -1)  # (G, L)
         place = experiment.model.codebook_size ** torch.arange(len(found))[:, None]
         index = int(batch.utterance)
         codes[index] = (found * place).sum(0).numpy()
@@ -195,8 +219,8 @@ def reconstruct(trained: Trained, index: int, speaker: int | None = None) -> Ten
     model, experiment = trained.model, trained.experiment
     (batch,) = batches.whole(trained.data.pack, [index], experiment.inputs, experiment.targets)
     voice = batch.speaker if speaker is None else torch.full_like(batch.speaker, speaker)
-    z_q = model.quantize(model.encode(batch.inputs)).z_q
-    return model.decode(z_q, voice, batch.inputs.shape[-1])[0]
+    z_q = model.quantize(model.encode(batch.inputs.to(_device(model)))).z_q
+    return model.decode(z_q, voice.to(_device(model)), batch.inputs.shape[-1])[0].cpu()
 
 
 def evaluate(trained: Trained) -> dict[str, float]:
@@ -206,7 +230,7 @@ def evaluate(trained: Trained) -> dict[str, float]:
     table = tokens(trained)
     scores = summarise(table, n_codes(experiment))
     if "nmi" in scores:
-        beside = clustering(table.assign(code=baseline(trained)))
+        beside = agreement(table.assign(code=baseline(trained)))
         scores |= {f"kmeans_{name}": beside[name] for name in ("nmi", "ami")}
     validation, logged = trained.run.metrics("validation"), trained.run.metrics("train")
     frame_rate = pack.config_of(experiment.inputs).frame_rate
@@ -222,11 +246,13 @@ def evaluate(trained: Trained) -> dict[str, float]:
 
 
 def baseline(trained: Trained, part: str = "val") -> np.ndarray:
-    """Codes (N,) of k-means, a row for each of `tokens(trained, part)`: as many clusters, on the standardised inputs at
-    the times of the codes, fitted on (some 500 utterances of) the training part."""
+    """Codes (N,) of k-means, a row for each of `tokens(trained, part)`: as many clusters as a codebook has codes, on
+    the standardised inputs at the times of the codes, fitted on some 500 utterances of the training part.
+    """
     train, split = trained.data.split["train"], trained.data.split[part]
     fit = _frames(trained, train[:: max(1, len(train) // 500)])
-    return kmeans(fit, _frames(trained, split), n_codes(trained.experiment), trained.experiment.seed)
+    n_clusters = min(trained.experiment.model.codebook_size, len(fit))
+    return kmeans(fit, _frames(trained, split), n_clusters, trained.experiment.seed)
 
 
 def _frames(trained: Trained, indices: list[int]) -> np.ndarray:
@@ -234,10 +260,13 @@ def _frames(trained: Trained, indices: list[int]) -> np.ndarray:
     model, pack = trained.model, trained.data.pack
     gathered = []
     for i in indices:
-        features = torch.as_tensor(pack.features(i, trained.experiment.inputs))
-        positions = model.code_positions(features.shape[1] // model.config.stride + 1)
-        gathered.append(frames_at(model.inputs(features).numpy(), positions))
+        features = model.inputs(pack.features(i, trained.experiment.inputs).to(_device(model))).cpu()
+        gathered.append(frames_at(features, model.code_positions(features.shape[1] // model.config.stride + 1)))
     return np.concatenate(gathered)
+
+
+def _device(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device
 
 
 def sweep(experiments: Iterable[Experiment], jobs: int = 1, progress: Progress | None = None) -> list[Run]:
@@ -284,7 +313,7 @@ def _train_elsewhere(experiment: Experiment, progress: Progress) -> None:
             progress(*here.recv())
     except EOFError:
         process.join()
-    if process.exitcode:
+    if process.exitcode not in (0, _INTERRUPTED):
         reason = runs.find(experiment).reason
         raise SpeechlibError(reason or f"its process ended with exit code {process.exitcode}: out of memory?")
 
@@ -295,3 +324,5 @@ def _train_child(experiment: Experiment, parent) -> None:
         train(experiment, lambda *told: parent.send(told))
     except Exception:  # the run says why
         raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        raise SystemExit(_INTERRUPTED) from None

@@ -93,10 +93,8 @@ def descend(
     Raises SpeechlibError that names term, step and utterances when a term is no longer finite, and marks the run
     failed, as it does for any other error.
     """
-    from accelerate import Accelerator
-
-    accelerator = Accelerator(mixed_precision="no")  # autocast is ours: see precision_of
-    device = device_of(config, accelerator.device)
+    accelerator = start_accelerator()
+    device = device_of(config)
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision_of(config, device) == "bf16")
     model.to(device).train()
     task = accelerator.prepare_model(_Task(model, objective), device_placement=False)
@@ -157,10 +155,17 @@ class _Task(nn.Module):
         return self.objective(self.model, batch)
 
 
-def device_of(config: TrainingConfig, fastest: torch.device | None = None) -> torch.device:
+def start_accelerator():
+    """Accelerate's view of this process among those that `accelerate launch` started; of one alone without it."""
+    from accelerate import Accelerator
+
+    return Accelerator(mixed_precision="no")  # autocast is ours: see precision_of
+
+
+def device_of(config: TrainingConfig) -> torch.device:
     """The device that the config asks for. Raises SpeechlibError where this machine has none of the kind."""
     if config.device == "auto":
-        return fastest or torch.device(torch.accelerator.current_accelerator() or "cpu")
+        return start_accelerator().device
     try:
         return torch.empty(0, device=config.device).device
     except (RuntimeError, AssertionError) as error:
@@ -382,10 +387,11 @@ def bar(description: str = "training") -> Progress:
     """A progress bar with the time left, for notebooks and the command line."""
     from tqdm.auto import tqdm
 
-    display = tqdm(desc=description, total=None, unit="step")
+    display = tqdm(desc=description, disable=os.environ.get("RANK", "0") != "0")  # one bar for several processes
 
     def show(done: int, total: int, text: str = "") -> None:
-        display.total = total
+        if total != display.total:  # the first call, or another stage: packing, then training
+            display.reset(total)
         display.set_postfix_str(text, refresh=False)
         display.update(done - display.n)
         if done >= total:

@@ -1,6 +1,8 @@
 """Shared fixtures: real recordings where there are some, and threads kept to one so that step loops stay quick."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,9 +19,33 @@ def real_data() -> Path:
     return Path(root)
 
 
+@pytest.fixture(scope="session")
+def one_voice(tmp_path_factory):
+    """One speaker of the toy corpus, with phones and words: speech in a second (espeak wants a process of its own)."""
+    from speechlib import corpora
+
+    root = tmp_path_factory.mktemp("one_voice")
+    code = "import sys; from speechlib.corpora import toy; toy.speak('adam', sys.argv[1])"
+    subprocess.run([sys.executable, "-c", code, str(root)], check=True)
+    return corpora.load("folder", root)
+
+
 @pytest.fixture
 def workspace(tmp_path, monkeypatch) -> Path:
     """A project with empty data and outputs of its own."""
     monkeypatch.setenv("SPEECHLIB_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("SPEECHLIB_OUTPUTS", str(tmp_path / "outputs"))
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def smoke_batch(tmp_path_factory) -> dict[str, str]:
+    """The environment of a workspace in which the runner executed every notebook at `smoke`: executed once for all."""
+    root = tmp_path_factory.mktemp("smoke")
+    places = {"SPEECHLIB_DATA": str(root / "data"), "SPEECHLIB_OUTPUTS": str(root / "outputs")}
+    environment = os.environ | places
+    command = [sys.executable, "-m", "speechlib", "run", "--preset", "smoke", "--jobs", "2", "--timeout", "600"]
+    told = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
+    (root / "told.txt").write_text(told)
+    print(told)
+    return environment

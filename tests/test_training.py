@@ -1,10 +1,11 @@
 """The loop: the same to the bit however often it was killed, and quick to say what went wrong."""
 
-import json
+import math
 import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -80,9 +81,9 @@ CONFIG = TrainingConfig(
 )  # fmt: skip
 
 
-def line():
+def line(noise=0.1):
     torch.manual_seed(7)
-    return Line(LineConfig(), 4)
+    return Line(LineConfig(noise), 4)
 
 
 def descend(config=CONFIG, bad=None, progress=None, model=None, **changes):
@@ -124,7 +125,260 @@ def test_a_resumed_training_equals_an_uninterrupted_one_to_the_bit(workspace, mo
     monkeypatch.setenv("SPEECHLIB_OUTPUTS", str(workspace / "other"))
     with pytest.raises(KeyboardInterrupt):
         descend(progress=stop_at(step))
+    stopped = runs.find(Experiment(CONFIG))
+    assert (stopped.status, stopped.step) == ("interrupted", 5 * (step // 5))
     torch.rand(17)  # whatever else drew random numbers meanwhile
     resumed, _ = descend()
     assert whole.path != resumed.path
     assert_same(content(whole), content(resumed))
+
+
+SLOWLY = """
+import time
+import test_training
+test_training.descend(progress=lambda done, total, text: time.sleep(0.05))
+"""
+
+
+@pytest.mark.parametrize("after", [1, 5])
+def test_killed_at_any_moment_and_resumed_is_the_same_to_the_bit(workspace, monkeypatch, after):
+    whole, _ = descend()
+    monkeypatch.setenv("SPEECHLIB_OUTPUTS", str(workspace / "killed"))
+    process = subprocess.Popen([sys.executable, "-c", SLOWLY], cwd=os.path.dirname(__file__), env=dict(os.environ))
+    while (run := runs.find(Experiment(CONFIG))) is None or len(run.metrics()) < after:
+        assert process.poll() is None
+        time.sleep(0.01)
+    assert run.status in ("running", "interrupted")  # descend alone holds no lock: systems.train does
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert run.status == "interrupted"
+    resumed, _ = descend()
+    assert_same(content(whole), content(resumed))
+
+
+def test_the_random_numbers_outside_are_left_alone(workspace):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    with torch.random.fork_rng():
+        model = line()
+    descend(model=model)
+    assert torch.equal(torch.rand(3), expected)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_it_lowers_the_loss_and_writes_every_term(workspace):
+    run, model = descend(steps=60, learning_rate=0.1, ema_decay=0.0)
+    train, validation = run.metrics(), run.metrics("validation")
+    assert list(train["step"]) == list(range(1, 61))
+    assert list(validation["step"]) == [1, *range(4, 61, 4)]
+    assert {"loss", "square", "gradient_norm", "learning_rate", "seconds"} <= set(train)
+    assert train["square"].iloc[-1] < 0.05 * train["square"].iloc[0]
+    assert torch.allclose(model.weight, torch.ones(4, 1), atol=0.1)
+    assert not model.training
+    assert [entry["step"] for entry in run.gradients()] == [1, *range(4, 61, 4)]
+    assert [path.name for path in run.codebooks()[:2]] == [
+        "codebook-00000001.safetensors",
+        "codebook-00000004.safetensors",
+    ]
+    assert any((run.path / "tensorboard").iterdir())
+
+
+def test_what_is_recorded_is_what_torch_computes(workspace):
+    """One step by hand: terms, gradient, its norm, clipping and Adam's first step."""
+    run, model = descend(steps=1, grad_clip=0.1, ema_decay=0.0, schedule="constant", warmup=0, learning_rate=0.5)
+    reference = line().train()
+    training.seed_step(3, 0)
+    terms = squares(reference, Batches().batch(0))
+    terms["loss"].backward()
+    gradient = reference.weight.grad
+    (logged,) = run.metrics().to_dict("records")
+    assert logged["loss"] == pytest.approx(terms["loss"].item())
+    assert logged["gradient_norm"] == pytest.approx(gradient.norm().item())
+    largest, mean = run.gradients()[0]["layers"]["weight"]
+    assert (largest, mean) == (pytest.approx(gradient.abs().max().item()), pytest.approx(gradient.abs().mean().item()))
+    clipped = gradient * 0.1 / gradient.norm()
+    expected = reference.weight - 0.5 * clipped / (clipped.abs() + 1e-8)  # Adam's first step: lr * sign
+    assert torch.allclose(model.weight, expected, atol=1e-4)
+
+
+def test_validation_sees_the_mean_over_its_batches_with_the_averaged_weights(workspace):
+    run, model = descend()
+    model.eval()
+    batches = [Batches(seed=1).batch(n) for n in range(CONFIG.validate_batches)]
+    expected = sum(squares(model, batch)["square"].item() for batch in batches) / len(batches)
+    assert run.metrics("validation")["square"].iloc[-1] == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_average_follows_its_recursion():
+    model = line()
+    average = training.Average(model, 0.9)
+    expected = model.weight.detach().clone()
+    for step in range(1, 30):
+        with torch.no_grad():
+            model.weight.add_(step)
+            model.count += 1
+        decay = min(0.9, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * model.weight.detach()
+        average.update(step)
+    assert torch.allclose(average.weights()["weight"], expected, rtol=1e-5)
+    assert average.weights()["count"] == 29  # integers are taken as they are
+    raw = model.weight.detach().clone()
+    with average.in_place():
+        assert torch.equal(model.weight, average.weights()["weight"])
+        assert not model.training
+    assert torch.equal(model.weight, raw)
+    assert model.training
+
+
+def test_without_averaging_the_checkpoint_holds_the_weights_themselves(workspace):
+    run, model = descend(ema_decay=0.0)
+    kept, metadata = load_tensors(run.checkpoint)
+    state, _ = load_tensors(run.training_state)
+    assert torch.equal(kept["weight"], state["model.weight"])
+    assert torch.equal(kept["weight"], model.weight)
+    assert (metadata["step"], metadata["system"], metadata["sizes"]) == (12, "line", {"n_features": 4})
+
+
+@pytest.mark.parametrize(("schedule", "end"), [("constant", 1.0), ("cosine", 0.0)])
+def test_learning_rates(schedule, end):
+    config = TrainingConfig(steps=100, learning_rate=1.0, schedule=schedule, warmup=10)
+    rates = [training.learning_rate(config, step) for step in range(1, 101)]
+    assert rates[:10] == pytest.approx([0.1 * n for n in range(1, 11)])
+    assert rates[-1] == pytest.approx(end, abs=1e-12)
+    middle = 1.0 if schedule == "constant" else (1 + math.cos(math.pi / 2)) / 2
+    assert rates[54] == pytest.approx(middle)
+
+
+@pytest.mark.parametrize("bad", [0, 6])
+def test_a_nan_stops_it_and_names_term_step_and_utterances(workspace, bad):
+    with pytest.raises(SpeechlibError) as caught:
+        descend(bad=bad, log_every=4)
+    message = str(caught.value)
+    assert f"step {bad + 1}: the term 'loss' is nan" in message
+    assert f"utterance {bad}, utterance {bad + 1}" in message
+    assert "learning_rate" in message
+    run = runs.find(Experiment(replace(CONFIG, log_every=4)))
+    assert (run.status, run.reason) == ("failed", message)
+    if bad:  # what was kept before is whole and finite
+        tensors, metadata = load_tensors(run.training_state)
+        assert metadata["step"] == 5
+        assert all(tensor.isfinite().all() for tensor in tensors.values())
+
+
+def test_a_gradient_that_is_not_finite_is_named_too(workspace):
+    def steep(model, batch):
+        return {"loss": (model.weight - model.weight.detach()).abs().sqrt().sum()}
+
+    run = runs.create(Experiment(CONFIG))
+    with pytest.raises(SpeechlibError, match=r"step 1: the term 'gradient_norm' is (nan|inf)"):
+        training.descend(line(), steep, Batches(), CONFIG, run)
+
+
+def test_any_other_error_marks_the_run_failed(workspace):
+    with pytest.raises(RuntimeError):
+        descend(model=Line(LineConfig(), 5))
+    assert runs.find(Experiment(CONFIG)).status == "failed"
+    run, _ = descend()  # and a mended one goes on
+    assert run.step == 12
+
+
+def test_a_state_of_another_experiment_or_cut_short_is_refused(workspace):
+    run, _ = descend()
+    other = runs.create(Experiment(replace(CONFIG, steps=20)))
+    other.training_state.write_bytes(run.training_state.read_bytes())
+    with pytest.raises(BadFile, match=r"training\.safetensors: belongs to another experiment"):
+        descend(steps=20)
+    whole = run.training_state.read_bytes()
+    for cut in (0, 7, len(whole) // 2, len(whole) - 1):
+        run.training_state.write_bytes(whole[:cut])
+        with pytest.raises(BadFile, match="truncated"):
+            descend()
+
+
+def test_flags_record_on_their_own(workspace):
+    """The source recorded gradients only where codebooks were recorded as well (reference section 8, no. 5)."""
+    gradients, _ = descend(record_codebook=False)
+    assert gradients.gradients()
+    assert not gradients.codebooks()
+    codebooks, _ = descend(record_gradients=False)
+    assert codebooks.codebooks()
+    assert not codebooks.gradients()
+
+
+def test_the_config_decides_on_the_device_from_the_first_run(workspace):
+    _, model = descend(device="cpu")
+    assert {p.device.type for p in model.parameters()} == {"cpu"}
+    if not torch.cuda.is_available():
+        with pytest.raises(SpeechlibError, match="training.device is 'cuda'"):
+            descend(device="cuda")
+    with pytest.raises(SpeechlibError, match="training.device is 'gpu'"):
+        descend(device="gpu")
+
+
+def test_bf16_computes_in_bf16_and_keeps_float32(workspace):
+    seen = []
+
+    def watching(model, batch):
+        terms = squares(model, batch)
+        seen.append(model(batch.inputs).dtype)
+        return terms
+
+    config = replace(CONFIG, precision="bf16")
+    model = training.descend(line(), watching, Batches(), config, runs.create(Experiment(config)))
+    assert set(seen) == {torch.bfloat16}
+    assert model.weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"optimizer": "adma"}, "Did you mean 'adam'"),
+        ({"schedule": "cosin"}, "cosine"),
+        ({"precision": "fp16"}, "bf16"),
+        ({"steps": 0}, "training.steps is 0"),
+        ({"learning_rate": 0.0}, "learning_rate"),
+        ({"ema_decay": 1.0}, "ema_decay"),
+    ],
+)
+def test_values_that_cannot_be(changes, words):
+    with pytest.raises((SpeechlibError, UnknownName), match=words):
+        TrainingConfig(**changes)
+
+
+def test_progress_tells_every_step_and_the_bar_takes_it(workspace, capsys):
+    told = []
+    descend(progress=lambda *values: told.append(values))
+    assert [value[:2] for value in told] == [(n, 12) for n in range(1, 13)]
+    assert "loss" in told[-1][2]
+    assert capsys.readouterr().out == ""
+
+
+TOGETHER = """
+import test_training
+from dataclasses import replace
+model = test_training.line(noise=0.0)
+test_training.descend(test_training.replace(test_training.CONFIG, validate_every=1), model=model)
+"""
+
+
+def test_two_processes_take_the_step_of_both_their_batches(workspace):
+    """Gradients averaged over processes are those of one process with the batches joined; the first process writes."""
+
+    class Joined(Batches):
+        def batch(self, n):
+            return Batch(*(torch.cat(pair) for pair in zip(super().batch(2 * n), super().batch(2 * n + 1))))
+
+    script = workspace / "together.py"
+    script.write_text(TOGETHER)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    environment = dict(os.environ, ACCELERATE_USE_CPU="1", PYTHONPATH=os.path.dirname(__file__))
+    subprocess.run(command, env=environment, check=True, timeout=240, capture_output=True)
+    config = replace(CONFIG, validate_every=1)
+    together = runs.find(Experiment(config))
+    assert list(together.metrics()["step"]) == list(range(1, 13))
+    alone = runs.create(Experiment(config, preset="alone", seed=4))
+    training.descend(line(noise=0.0), squares, Joined(), config, alone)
+    one, other = (load_tensors(run.training_state)[0] for run in (together, alone))
+    for name in ("model.weight", "average.weight", "optimizer.0.exp_avg_sq"):
+        assert torch.allclose(one[name], other[name], rtol=1e-4, atol=1e-6)

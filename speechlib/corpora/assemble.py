@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import soundfile
 
+from .. import audio
 from ..errors import BadFile, SpeechlibError
 from . import labels as labels_
 
@@ -57,7 +58,7 @@ def assemble(name: str, utterances: Iterable[Utterance], skipped: Iterable[Skipp
 
     notes = list(skipped)
     with ThreadPoolExecutor(min(16, 4 * (os.cpu_count() or 1))) as pool:
-        results = list(pool.map(_open, utterances, chunksize=64))
+        results = list(pool.map(_open, utterances))
     cuts: dict[str, Cut] = {}
     for cut, remarks in results:
         notes += remarks
@@ -66,9 +67,46 @@ def assemble(name: str, utterances: Iterable[Utterance], skipped: Iterable[Skipp
         elif cut is not None:
             cuts[cut.id] = cut
     if not cuts:
-        first = f" {len(notes)} could not be used; the first: {notes[0].path}: {notes[0].reason}." if notes else ""
-        raise SpeechlibError(f"corpus {name!r} is empty: looked for {looked_for}.{first}")
+        raise empty(name, looked_for, notes)
     return Corpus(name, CutSet.from_cuts(cuts[key] for key in sorted(cuts)), tuple(notes))
+
+
+def empty(name: str, looked_for: str, notes: list[Skipped]) -> SpeechlibError:
+    """The error of a corpus without a single usable utterance."""
+    first = f" {len(notes)} could not be used; the first: {notes[0].path}: {notes[0].reason}." if notes else ""
+    return SpeechlibError(f"corpus {name!r} is empty: looked for {looked_for}.{first}")
+
+
+def base(root: Path, folders: tuple[str, ...], holding: tuple[str, ...]) -> Path:
+    """The first of `root`'s `folders` that has one of `holding`; people name the corpus' folder or the one above it."""
+    return next((root / f for f in folders if any((root / f / h).exists() for h in holding)), root)
+
+
+def files_under(root: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    """Files with these suffixes (in any case) anywhere below `root`, sorted; hidden ones left out."""
+    found = []
+    for folder, folders, files in os.walk(root):
+        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        found += [Path(folder, f) for f in sorted(files) if f.lower().endswith(suffixes) and not f.startswith(".")]
+    return found
+
+
+def read_text(path: Path | None) -> str | None:
+    """The first line of a transcript, without TIMIT's sample numbers; None where there is none or it cannot be read."""
+    try:
+        line = path.read_text(encoding="utf-8-sig", errors="replace").strip().partition("\n")[0] if path else ""
+    except OSError:
+        return None
+    return re.sub(r"^\d+ \d+ ", "", line).strip() or None
+
+
+def missing_texts(utterances: list["Utterance"], where: Path) -> list[Skipped]:
+    """One remark on how many recordings have no transcript, if any."""
+    without = [utterance.id for utterance in utterances if not utterance.text]
+    if not without:
+        return []
+    count = f"{len(without)} of {len(utterances)} recordings have no transcript here"
+    return [Skipped(str(where), f"{count}, such as {without[0]}; they are kept without text")]
 
 
 def gender_of(value: str | None) -> str | None:
@@ -92,17 +130,16 @@ def _header(path: Path) -> tuple[int, int, int]:
     try:
         if path.stat().st_size == 0:
             raise BadFile(path, "is empty (0 bytes)")
-        info = soundfile.info(str(path), verbose=True)
+        with soundfile.SoundFile(str(path)) as file:
+            audio.refuse_truncated(path, file)
+            rate, channels, frames = file.samplerate, file.channels, file.frames
     except OSError as error:
         raise BadFile(path, error.strerror or str(error)) from None
     except soundfile.LibsndfileError as error:
-        raise BadFile(path, f"is not audio that can be read ({error.error_string})") from None
-    if info.frames <= 0:
+        raise BadFile(path, f"is not audio that can be read ({error.error_string.strip(' .')})") from None
+    if frames <= 0:
         raise BadFile(path, "holds no samples")
-    short = re.search(r"^\s*(?:data|SSND)\s*:\s*(\d+) \(should be (\d+)\)", info.extra_info or "", re.MULTILINE)
-    if short:
-        raise BadFile(path, f"is truncated: its header promises {short[1]} bytes of samples, {short[2]} are there")
-    return info.samplerate, info.channels, info.frames
+    return rate, channels, frames
 
 
 def _labels(utterance: Utterance, rate: int, duration: float) -> tuple[labels_.Labels, list[Skipped]]:
@@ -125,16 +162,12 @@ def _labels(utterance: Utterance, rate: int, duration: float) -> tuple[labels_.L
 
 def _cut(utterance: Utterance, rate: int, channels: int, frames: int, tiers: labels_.Labels) -> "Cut":
     from lhotse import AudioSource, Recording, SupervisionSegment
-    from lhotse.supervision import AlignmentItem
 
     duration = frames / rate
     source = AudioSource(type="file", channels=list(range(channels)), source=str(utterance.path))
     recording = Recording(utterance.id, [source], sampling_rate=rate, num_samples=frames, duration=duration)
     cut = recording.to_cut()
     cut.id = utterance.id
-    alignment = {
-        name: [AlignmentItem(s, round(a, 7), round(b - a, 7)) for s, a, b in tier] for name, tier in tiers.items()
-    }
     cut.supervisions = [
         SupervisionSegment(
             id=utterance.id,
@@ -146,7 +179,7 @@ def _cut(utterance: Utterance, rate: int, channels: int, frames: int, tiers: lab
             speaker=utterance.speaker,
             gender=utterance.gender,
             custom=utterance.custom,
-            alignment=alignment or None,
+            alignment=labels_.to_alignment(tiers) or None,
         )
     ]
     return cut

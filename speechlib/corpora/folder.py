@@ -12,15 +12,14 @@ labels beside the recordings, or under root/alignments, by the same name:
 
 import csv
 import os
-import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import BadFile, SpeechlibError
 from . import labels
-from .assemble import AUDIO, Corpus, Skipped, Utterance, assemble, gender_of
+from .assemble import AUDIO, Corpus, Skipped, Utterance, assemble, files_under, gender_of, read_text
 
 _COLUMNS = {
     "path": ("path", "file", "filename", "file_name", "audio", "audio_file", "audio_path", "wav", "clip"),
@@ -45,54 +44,23 @@ def load(root: Path, name: str = "folder") -> Corpus:
     """All recordings under `root`. Speakers are those of the table, else the folder names, else one."""
     if not root.is_dir():
         raise SpeechlibError(f"corpus {name!r}: there is no folder {root}")
-    audio, beside = scan(root)
-    table, rows = _table(root, audio)
-    found, missing = _match(rows, audio)
-    find = labels.Finder([root / path for path in beside])
-    texts = {path.with_suffix(""): root / path for path in beside if path.suffix == ".txt"}
-    ids = _ids({path: found.get(path, Row("")).speaker or _folder_speaker(root, path) for path in audio})
+    audio = files_under(root, AUDIO)
+    relative = {path: path.relative_to(root) for path in audio}
+    table, rows, skipped = _table(root, relative)
+    found, missing = _match(rows, relative)
+    by_folder = _folder_speakers(root, audio)
+    speakers = {path: found.get(path, Row("")).speaker or by_folder[path] for path in audio}
+    ids = _ids(root, speakers)
+    texts = _transcripts(root)
+    plain = set(texts.values())
+    find = labels.Finder([path for path in files_under(root, labels.SUFFIXES) if path not in plain], audio)
     utterances = []
     for path in audio:
         row = found.get(path, Row(""))
-        utterances.append(
-            Utterance(
-                id=ids[path],
-                path=root / path,
-                speaker=row.speaker or _folder_speaker(root, path),
-                gender=row.gender,
-                text=row.text or read_text(texts.get(path.with_suffix(""))),
-                labels=find(root / path),
-            )
-        )
-    skipped = [Skipped(f"{table}: {row.key}", "there is no such recording") for row in missing]
-    looked = f"{', '.join(AUDIO)} under {root}"
-    return assemble(name, utterances, skipped, looked)
-
-
-def scan(root: Path) -> tuple[list[Path], list[Path]]:
-    """(recordings, files that may hold labels or text) under `root`, relative to it, sorted; hidden ones left out."""
-    audio, beside = [], []
-    for folder, folders, files in os.walk(root):
-        folders[:] = sorted(f for f in folders if not f.startswith("."))
-        here = Path(folder).relative_to(root)
-        for file in sorted(files):
-            name = file.lower()
-            if file.startswith("."):
-                continue
-            if name.endswith(AUDIO):
-                audio.append(here / file)
-            elif name.endswith((*labels.SUFFIXES, ".txt")):
-                beside.append(here / file)
-    return audio, beside
-
-
-def read_text(path: Path | None) -> str | None:
-    """The first line of a transcript, without TIMIT's sample numbers; None where there is none or it cannot be read."""
-    try:
-        line = path.read_text(encoding="utf-8-sig", errors="replace").strip().partition("\n")[0] if path else ""
-    except OSError:
-        return None
-    return re.sub(r"^\d+ \d+ ", "", line).strip() or None
+        text = row.text or read_text(texts.get(path.with_suffix("")))
+        utterances.append(Utterance(ids[path], path, speakers[path], row.gender, text, find(path)))
+    skipped += [Skipped(f"{table}: {row.key}", "there is no such recording") for row in missing]
+    return assemble(name, utterances, skipped, f"{' '.join(AUDIO)} under {root}")
 
 
 def read_table(path: Path) -> list[Row]:
@@ -104,7 +72,7 @@ def read_table(path: Path) -> list[Row]:
     lines = [line for line in lines if line.strip()]
     if not lines:
         raise BadFile(path, "is empty")
-    delimiter = max("|\t;,", key=lambda mark: (mark in lines[0], "|\t;,".find(mark) * -1))
+    delimiter = max("|\t;,", key=lambda mark: sum(mark in line for line in lines[:50]))  # the first, where two tie
     quoting = csv.QUOTE_NONE if delimiter == "|" else csv.QUOTE_MINIMAL  # LJSpeech's texts hold single quote marks
     cells = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter, quoting=quoting)]
     columns = _columns(cells[0])
@@ -145,50 +113,66 @@ def _third_is_speaker(cells: list[list[str]]) -> bool:
     return bool(third) and not any(" " in cell for cell in third)
 
 
-def _table(root: Path, audio: list[Path]) -> tuple[Path | None, list[Row]]:
-    """The table that knows some of these recordings: metadata*.csv first, then any other of the top folder."""
+def _table(root: Path, audio: dict[Path, Path]) -> tuple[Path | None, list[Row], list[Skipped]]:
+    """The table that knows some of these recordings: metadata*.csv first, then any other of the top folder; and
+    remarks on tables that cannot be read."""
     tables = [p for p in sorted(root.iterdir()) if p.suffix.lower() in (".csv", ".tsv") and not p.name.startswith(".")]
+    unread = []
     for path in sorted(tables, key=lambda p: not p.name.startswith("metadata")):
-        rows = read_table(path)
-        if not audio or _match(rows, audio)[0]:
-            return path, rows
-    return None, []
+        try:
+            rows = read_table(path)
+        except BadFile as error:
+            unread.append(Skipped(error.path, f"table left out: {error.reason}"))
+            continue
+        if _match(rows, audio)[0]:
+            return path, rows, unread
+    return None, [], unread
 
 
-def _match(rows: Iterable[Row], audio: list[Path]) -> tuple[dict[Path, Row], list[Row]]:
+def _match(rows: Iterable[Row], audio: dict[Path, Path]) -> tuple[dict[Path, Row], list[Row]]:
     """(recording -> its row, rows without a recording). A key may be a path, with or without suffix, or a bare name;
     a bare name that several recordings share belongs to the one in its speaker's folder."""
     by_key: dict[str, list[Path]] = defaultdict(list)
-    for path in audio:
-        for key in {path.as_posix(), path.with_suffix("").as_posix(), path.name, path.stem}:
+    for path, relative in audio.items():
+        for key in {relative.as_posix(), relative.with_suffix("").as_posix(), path.name, path.stem}:
             by_key[key].append(path)
     found, missing = {}, []
     for row in rows:
         candidates = by_key.get(row.key.removeprefix("./"), [])
         if len(candidates) > 1:
-            candidates = [path for path in candidates if row.speaker in path.parts]
-        if candidates:
-            found |= dict.fromkeys(candidates, row)
-        else:
-            missing.append(row)
+            candidates = [path for path in candidates if row.speaker in audio[path].parts]
+        found |= dict.fromkeys(candidates, row)
+        missing += [] if candidates else [row]
     return found, missing
 
 
-def _folder_speaker(root: Path, path: Path) -> str:
-    """The first folder above a recording with a name of its own; the corpus' name where there is none."""
-    return next((part for part in path.parts[:-1] if part.lower() not in _GENERIC), root.name)
+def _transcripts(root: Path) -> dict[Path, Path]:
+    """A recording without its suffix -> its transcript: name.txt, LibriTTS's name.normalized.txt, and name.lab where it
+    holds words without times, as the Montreal Forced Aligner wants its input."""
+    texts: dict[Path, Path] = {}
+    for path in files_under(root, (".txt", ".lab")):
+        if path.suffix.lower() == ".txt" or not labels.has_times(path):
+            texts.setdefault(path.with_name(path.stem.removesuffix(".normalized").removesuffix(".original")), path)
+    return texts
 
 
-def _ids(speakers: dict[Path, str]) -> dict[Path, str]:
+def _folder_speakers(root: Path, audio: list[Path]) -> dict[Path, str]:
+    """Recording -> the first folder that tells recordings apart (wav/, clips/ and the like do not count)."""
+    folders = {p: [f for f in p.relative_to(root).parts[:-1] if f.lower() not in _GENERIC] for p in audio}
+    shared = len(os.path.commonprefix(list(folders.values())))
+    return {path: (names[shared:] or names[-1:] or [root.name])[0] for path, names in folders.items()}
+
+
+def _ids(root: Path, speakers: dict[Path, str]) -> dict[Path, str]:
     """An id per recording: its name; speaker_name where names repeat; the whole path where those repeat too."""
     schemes = (
         lambda path: path.stem,
         lambda path: f"{speakers[path]}_{path.stem}",
-        lambda path: path.with_suffix("").as_posix().replace("/", "_"),
-        lambda path: path.as_posix().replace("/", "_"),
+        lambda path: path.relative_to(root).with_suffix("").as_posix().replace("/", "_"),
+        lambda path: path.relative_to(root).as_posix().replace("/", "_"),
     )
     for scheme in schemes:
         ids = {path: scheme(path) for path in speakers}
-        if max(Counter(ids.values()).values(), default=1) == 1:
+        if len(set(ids.values())) == len(ids):
             break
     return ids

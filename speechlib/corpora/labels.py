@@ -6,7 +6,7 @@ file's own symbols. Nothing is renamed here: `strip_stress` and SILENCES serve t
 
 import json
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -78,6 +78,12 @@ def read_hts_lab(path: str | Path) -> Labels:
     return {"phone": phones}
 
 
+def has_times(path: str | Path) -> bool:
+    """Whether a .lab holds times; those of the Montreal Forced Aligner's input are plain transcripts."""
+    first = next((line.split()[0] for line in _lines(path) if line.strip()), "")
+    return first.replace(".", "", 1).isdigit() or "#" in (line.strip() for line in _lines(path)[:10])
+
+
 def read_json(path: str | Path) -> Labels:
     """PocketSphinx's alignment: an utterance {b, d, t, w: [words {b, d, t, w: [phones]}]} with begin and duration."""
     try:
@@ -115,39 +121,59 @@ _TIERS |= dict.fromkeys(("words", "word", "wrd"), "word")
 
 
 def fit(labels: Labels, duration: float) -> tuple[Labels, float]:
-    """Labels clipped to [0, duration] without empty intervals, and how many seconds they reached beyond the end."""
+    """Labels clipped to [0, duration] without empty intervals and silent words, and the seconds they reached beyond."""
     beyond = max((interval.end for tier in labels.values() for interval in tier), default=0.0) - duration
     inside: Labels = {}
     for name, tier in labels.items():
         clipped = (Interval(s, min(max(a, 0.0), duration), min(b, duration)) for s, a, b in tier)
-        inside[name] = sorted((i for i in clipped if i.end > i.start), key=lambda i: (i.start, i.end))
+        kept = (i for i in clipped if i.end > i.start and (name == "phone" or i.symbol not in SILENCES))
+        inside[name] = sorted(kept, key=lambda i: (i.start, i.end))
     return {name: tier for name, tier in inside.items() if tier}, max(beyond, 0.0)
 
 
+def to_alignment(labels: Labels) -> dict:
+    """The tiers as lhotse keeps them in a supervision."""
+    from lhotse.supervision import AlignmentItem
+
+    return {name: [AlignmentItem(s, round(a, 7), round(b - a, 7)) for s, a, b in tier] for name, tier in labels.items()}
+
+
+def write_textgrid(path: str | Path, labels: Labels, duration: float) -> None:
+    """A TextGrid with the tiers words and phones, as MFA names them, for Praat and for `read_textgrid`."""
+    from praatio import textgrid
+
+    grid = textgrid.Textgrid(0, duration)
+    for name in ("word", "phone"):
+        if labels.get(name):
+            rows = [(a, b, s) for s, a, b in labels[name]]
+            grid.addTier(textgrid.IntervalTier(f"{name}s", rows, 0, duration))
+    grid.save(str(path), format="long_textgrid", includeBlankSpaces=True)
+
+
 class Finder:
-    """Label files by the name of the recording they belong to, wherever they lie: `find(audio) -> paths`.
+    """Which label files belong to which recording: those of its name beside it, else in any folder named like its own,
+    else anywhere, the last two only where the name tells recordings apart (never another speaker's labels)."""
 
-    Of several with one name (a file per speaker), those whose folders agree most with the recording's are taken.
-    """
-
-    def __init__(self, files: Iterable[Path]):
-        self._files: dict[str, list[Path]] = defaultdict(list)
+    def __init__(self, files: Iterable[Path], recordings: Iterable[Path]):
+        self._recordings = Counter(key for path in recordings for key in _keys(path, path.stem))
+        self._files: dict[tuple[str, str], list[Path]] = defaultdict(list)
         for path in files:
-            suffix = next((s for s in SUFFIXES if path.name.lower().endswith(s)), None)
-            if suffix:
-                name = path.name[: -len(suffix)]
-                self._files[name].append(path)
-                tier = re.sub(r"_(phone|word)s?$", "", name)  # name_phones.TextGrid beside name_words.TextGrid
-                if tier != name:
-                    self._files[tier].append(path)
+            suffix = next((s for s in SUFFIXES if path.name.lower().endswith(s)), "")
+            name = path.name[: -len(suffix)]
+            tier = re.sub(r"_(phone|word)s?$", "", name)  # name_phones.TextGrid beside name_words.TextGrid
+            for key in {*_keys(path, name), *_keys(path, tier)} if suffix else ():
+                self._files[key].append(path)
 
-    def __call__(self, audio: Path) -> tuple[Path, ...]:
-        files = self._files.get(audio.stem, [])
-        if len(files) < 2:
-            return tuple(files)
-        folders = set(audio.parts[:-1])
-        shared = {path: len(folders & set(path.parts[:-1])) for path in files}
-        return tuple(path for path in files if shared[path] == max(shared.values()))
+    def __call__(self, recording: Path) -> tuple[Path, ...]:
+        beside, *elsewhere = _keys(recording, recording.stem)
+        found = list(self._files.get(beside, ()))
+        for key in elsewhere:
+            found += self._files.get(key, ()) if self._recordings[key] == 1 else ()
+        return tuple(dict.fromkeys(found))
+
+
+def _keys(path: Path, name: str) -> tuple[tuple[str, str], ...]:
+    return (str(path.parent), name), (f"*/{path.parent.name}", name), ("*", name)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

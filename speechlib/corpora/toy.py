@@ -1,7 +1,7 @@
 """The bundled corpus: twelve espeak-ng voices read English sentences, with exact times of phones and words.
 
-Source: made here, in seconds and without a download, by espeak-ng (GPLv3, a tool used at run time: from the wheel
-`espeakng-loader`, or the system's library). The sentences (toy_sentences.txt) are ours.
+Source: made here in seconds by espeak-ng 1.51 or later (the wheel espeakng-loader, or the system's library).
+Licence: the sentences (toy_sentences.txt) are ours; espeak-ng is GPLv3, a tool used at run time.
 Layout: that of `folder`, so it shows what one looks like:
 
     toy/metadata.csv                 utt,speaker,gender,path,text
@@ -20,6 +20,7 @@ import random
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,19 +55,19 @@ VOICES = {
     "belinda": Voice("F", "belinda", 170, 50, 55),
     "fay": Voice("F", "f1", 180, 52, 50),
     "steph": Voice("F", "steph", 165, 46, 60),
-    "adam": Voice("M", "adam", 170, 50, 50),
-    "boris": Voice("M", "boris", 160, 55, 45),
+    "adam": Voice("M", "adam", 170, 42, 50),
+    "boris": Voice("M", "boris", 160, 60, 45),
     "max": Voice("M", "m3", 180, 58, 55),
     "mitch": Voice("M", "m7", 165, 46, 50),
     "quincy": Voice("M", "quincy", 155, 50, 60),
-    "rob": Voice("M", "rob", 175, 52, 40),
+    "rob": Voice("M", "rob", 175, 66, 40),
 }
 
 # espeak's names for the phones of American English -> ARPAbet as TIMIT writes it. Its r-coloured vowels are one phone
 # in its events; they keep one name of their own (aar in "dark", ihr in "near").
 PHONES = {
     "i:": "iy", "i": "iy", "I": "ih", "I2": "ih", "I#": "ih", "E": "eh", "a": "ae", "aa": "ae", "A:": "aa", "0": "aa",
-    "O:": "ao", "O": "ao", "O2": "ao", "V": "ah", "@": "ax", "@2": "ax", "a#": "ax", "3": "axr", "3:": "er", "U": "uh",
+    "O:": "ao", "O": "ao", "O2": "aa", "V": "ah", "@": "ax", "@2": "ax", "a#": "ax", "3": "axr", "3:": "er", "U": "uh",
     "u:": "uw", "eI": "ey", "aI": "ay", "OI": "oy", "aU": "aw", "oU": "ow", "A@": "aar", "O@": "aor", "o@": "aor",
     "e@": "ehr", "i@3": "ihr", "U@": "uhr", "aI3": "ayr", "@L": "el",
     "p": "p", "b": "b", "t": "t", "t2": "t", "t#": "dx", "d": "d", "k": "k", "g": "g", "tS": "ch", "dZ": "jh", "f": "f",
@@ -129,6 +130,11 @@ def speak(speaker: str, root: str | Path) -> list[tuple[str, str, str, str, str]
     return rows
 
 
+def pronounce(text: str) -> list[str]:
+    """The phones (names of PHONES) that espeak-ng finds for a text, pauses included."""
+    return _speller().pronounce(text)
+
+
 def find_espeak() -> tuple[str, str | None]:
     """(library, its data or None for the library's own): of the wheel, else of the system. Raises SpeechlibError."""
     found = []
@@ -166,21 +172,41 @@ class Espeak:
         self._lib.espeak_SetSynthCallback(self._callback)
         if self._lib.espeak_SetVoiceByName(f"en-us+{voice.variant}".encode()) != 0:
             raise SpeechlibError(f"espeak-ng ({library}) has no voice en-us+{voice.variant}")
-        for parameter, value in ((1, voice.rate), (3, voice.pitch), (4, voice.range)):
+        for parameter, value in (
+            (1, voice.rate),
+            (2, 70),
+            (3, voice.pitch),
+            (4, voice.range),
+        ):  # 2: volume, without clipping
             self._lib.espeak_SetParameter(parameter, value, 0)
 
     def say(self, text: str) -> tuple[np.ndarray, list[Interval], list[Interval]]:
         """(samples (S,) int16 at self.rate, phones, words), the phones without a gap from 0 to the end."""
-        self._samples, self._events = [], []
-        # Without the invisible spaces "in the", "of a", ... are one word to espeak, with one event.
-        spoken = text.replace(" ", " \N{ZERO WIDTH SPACE}").encode()
-        if self._lib.espeak_Synth(spoken, len(spoken) + 1, 0, 1, 0, _UTF8 | _END_PAUSE, None, None) != 0:
-            raise SpeechlibError(f"espeak-ng could not say {text!r}")
-        wave = np.concatenate(self._samples)
-        phones = _phones([(sample, name) for kind, sample, name in self._events if kind == _PHONEME], len(wave))
-        words = _words([sample for kind, sample, _ in self._events if kind == _WORD], text.split(), phones)
+        wave, phones, starts = self._synthesise(text)
+        words = _words(starts, text.split(), phones)
         seconds = [[Interval(s, a / self.rate, b / self.rate) for s, a, b in tier] for tier in (phones, words)]
         return wave, *seconds
+
+    def pronounce(self, text: str) -> list[str]:
+        """The phones of a text, by espeak-ng's dictionary and rules."""
+        return [phone.symbol for phone in self._synthesise(text)[1]]
+
+    def _synthesise(self, text: str) -> tuple[np.ndarray, list[Interval], dict[int, int]]:
+        """(samples, phones, number of a word -> its start), in samples."""
+        self._samples, self._events = [], []
+        # Without the invisible spaces "in the", "of a", ... are one word to espeak, with one event.
+        spoken = text.replace(" ", " \N{ZERO WIDTH SPACE}")
+        raw = spoken.encode()
+        status = self._lib.espeak_Synth(raw, len(raw) + 1, 0, 1, 0, _UTF8 | _END_PAUSE, None, None)
+        if status != 0 or not self._samples:
+            raise SpeechlibError(f"espeak-ng could not say {text!r}")
+        wave = np.concatenate(self._samples)
+        phones = _phones([(e.sample, e.name) for e in self._events if e.type == _PHONEME], len(wave))
+        starts: dict[int, int] = {}
+        for event in self._events:
+            if event.type == _WORD:  # version 1.51 repeats some words' events: the first counts
+                starts.setdefault(spoken[: event.text_position - 1].count(" "), event.sample)
+        return wave, phones, starts
 
     def _collect(self, samples, count, events) -> int:
         if samples and count:
@@ -189,7 +215,7 @@ class Espeak:
         while events[i].type:
             event = events[i]
             name = bytes(event.id.string).split(b"\0")[0].decode() if event.type == _PHONEME else ""
-            self._events.append((event.type, event.sample, name))
+            self._events.append(_Said(event.type, event.text_position, event.sample, name))
             i += 1
         return 0
 
@@ -198,6 +224,13 @@ class Espeak:
 
 _SYNCHRONOUS, _PHONEME_EVENTS, _UTF8, _END_PAUSE = 2, 0x8001, 0x0001, 0x1000  # espeak's speak_lib.h
 _WORD, _PHONEME = 1, 7
+
+
+class _Said(NamedTuple):
+    type: int
+    text_position: int
+    sample: int
+    name: str
 
 
 class _Id(ctypes.Union):
@@ -231,16 +264,22 @@ def _phones(events: list[tuple[int, str]], n_samples: int) -> list[Interval]:
     return phones
 
 
-def _words(starts: list[int], tokens: list[str], phones: list[Interval]) -> list[Interval]:
-    """Each word from its first phone to its last: the phones between its event and the next, pauses left out."""
-    if len(starts) != len(tokens):
-        raise SpeechlibError(f"espeak-ng said {len(starts)} words of {len(tokens)}: {' '.join(tokens)!r}")
+def _words(starts: dict[int, int], tokens: list[str], phones: list[Interval]) -> list[Interval]:
+    """Each word from its first phone to its last: the phones between its start and the next one's, pauses left out."""
+    if sorted(starts) != list(range(len(tokens))):
+        raise SpeechlibError(f"espeak-ng reports {len(starts)} words of {len(tokens)}: {' '.join(tokens)!r}")
+    ends = [*[starts[i] for i in range(1, len(tokens))], phones[-1].end]
     words = []
-    for token, start, end in zip(tokens, starts, [*starts[1:], phones[-1].end]):
-        spoken = [phone for phone in phones if start <= phone.start < end and phone.symbol != "sil"]
+    for i, (token, end) in enumerate(zip(tokens, ends)):
+        spoken = [phone for phone in phones if starts[i] <= phone.start < end and phone.symbol != "sil"]
         if spoken:
             words.append(Interval(token.strip(".,?!").lower(), spoken[0].start, spoken[-1].end))
     return words
+
+
+@cache
+def _speller() -> Espeak:
+    return Espeak(VOICES["max"])
 
 
 def _speak_in_process(speaker: str, root: Path):

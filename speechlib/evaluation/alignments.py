@@ -4,8 +4,10 @@ A sequence is one utterance's symbols in order; a missing symbol (None, NaN) end
 new one, so nothing is ever counted across a gap or from one utterance into the next.
 """
 
+import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -95,6 +97,31 @@ def bigram_diagonal(tokens: pd.DataFrame, column: str = "code") -> float:
     return mean_diagonal(bigram_matrix(sequences(tokens, column), symbols))
 
 
+class Changes(NamedTuple):
+    """How often the code changes from one step to the next."""
+
+    at_boundaries: float  # where the phone changes as well: 1 if codes follow phones
+    within_phones: float  # where it does not: 0 if they do
+    boundaries: int  # steps at which the phone changes
+
+
+def changes(tokens: pd.DataFrame) -> Changes:
+    """Whether codes change where phones do, over all neighbouring steps with phones. Equal shares mean chance."""
+    tokens = tokens.sort_values(["utterance", "step"], kind="stable")
+    utterance, phone = (tokens[column].cat.codes.to_numpy() for column in ("utterance", "phone"))
+    step = tokens["step"].to_numpy()
+    neighbours = (np.diff(utterance) == 0) & (np.diff(step) == 1) & (phone[:-1] >= 0) & (phone[1:] >= 0)
+    boundary = (np.diff(phone) != 0) & neighbours
+    changed = np.diff(tokens["code"]) != 0
+    if not boundary.any() or not (neighbours & ~boundary).any():
+        raise SpeechlibError(
+            f"{np.count_nonzero(boundary)} boundaries of phones among {len(tokens)} codes: too few to tell"
+        )
+    return Changes(
+        float(changed[boundary].mean()), float(changed[neighbours & ~boundary].mean()), int(np.count_nonzero(boundary))
+    )
+
+
 def frequencies(values: Iterable) -> pd.Series:
     """Share of each symbol, most frequent first, missing ones left out; sums to 1."""
     shares = pd.Series(np.asarray(values, dtype=object)).value_counts(normalize=True)
@@ -113,7 +140,10 @@ def phone_intervals(pack, indices: Iterable[int]) -> pd.DataFrame:
 
 
 def runs(table: pd.DataFrame, column: str, step: float) -> pd.DataFrame:
-    """Stretches of one symbol: utterance, symbol, step (of its first row), seconds (its rows x `step` seconds)."""
+    """Stretches of one symbol: utterance, symbol, step (of the first row), start and stop, seconds long.
+
+    `step` is seconds per row, whose `time` is its centre.
+    """
     table = table.sort_values(["utterance", "step"], kind="stable")
     utterance = table["utterance"].cat.codes.to_numpy()
     symbol = pd.factorize(table[column], use_na_sentinel=True)[0]
@@ -125,6 +155,8 @@ def runs(table: pd.DataFrame, column: str, step: float) -> pd.DataFrame:
             "utterance": first["utterance"].to_numpy(),
             "symbol": first[column].to_numpy(),
             "step": first["step"].to_numpy(),
+            "start": first["time"].to_numpy() - step / 2,
+            "stop": first["time"].to_numpy() + (lengths - 0.5) * step,
             "seconds": lengths * step,
         }
     )
@@ -146,15 +178,21 @@ def distinct_symbols(segments: Iterable[Sequence]) -> float:
     return float(np.mean(counts))
 
 
-def save(folder: str | Path, name: str, step: float, **arrays) -> Path:
-    """Write arrays as `<name>_<step label>.npz` together with `step_seconds`, so that name and content agree."""
+def save(folder: str | Path, name: str, step: float, /, **arrays) -> Path:
+    """Write arrays as `<name>_<step label>.npz` together with `step_seconds`, so that name and content agree.
+
+    Missing symbols are kept as "".
+    """
     path = Path(folder) / f"{name}_{step_label(step)}.npz"
-    plain = {key: np.asarray(value) for key, value in arrays.items()}
+    plain = {key: _plain(np.asarray(value)) for key, value in arrays.items()}
     with atomic(path) as part, open(part, "wb") as file:
-        np.savez_compressed(
-            file, step_seconds=step, **{k: v.astype(str) if v.dtype == object else v for k, v in plain.items()}
-        )
+        np.savez_compressed(file, step_seconds=step, **plain)
     return path
+
+
+def _plain(values: np.ndarray) -> np.ndarray:
+    """Symbols as fixed-width text, a missing one as "": no object has to be pickled."""
+    return np.where(pd.isna(values), "", values).astype(str) if values.dtype == object else values
 
 
 def load(path: str | Path) -> dict[str, np.ndarray]:
@@ -162,7 +200,7 @@ def load(path: str | Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = dict(archive)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise BadFile(path, f"holds no saved arrays ({error})") from None
     label = step_label(float(arrays["step_seconds"]))
     if not Path(path).stem.endswith(f"_{label}"):

@@ -48,6 +48,19 @@ def scores(truth, clusters) -> dict[str, float]:
     return {name: float(value) for name, value in zip(SCORES, values)}
 
 
+def mutual_information(a, b) -> float:
+    """Bits that one labelling (N,) tells about another (N,), per item; rows where either is missing are left out.
+
+    Few items flatter: compare with the same after dealing one of them out at random.
+    """
+    from sklearn.metrics import mutual_info_score
+
+    a, b = (pd.Series(np.asarray(x, dtype=object)) for x in (a, b))
+    both = a.notna() & b.notna()
+    a, b = pd.factorize(a[both])[0], pd.factorize(b[both])[0]
+    return float(max(mutual_info_score(a, b), 0) / np.log(2))
+
+
 def kmeans(fit, frames, codebook_size: int, seed: int = 0, limit: int = 20_000) -> np.ndarray:
     """Codes (N,) of k-means fitted on `fit` (M, C) and applied to `frames` (N, C): the baseline a model should beat.
 

@@ -38,12 +38,6 @@ def perplexity(codes, codebook_size: int) -> float:
     return float(2 ** entropy(code_counts(codes, codebook_size)))
 
 
-def value_entropy(values, edges) -> float:
-    """Bits of the histogram of any values (features, reconstructions) over bins with these edges; outside: end bins."""
-    values = np.clip(np.asarray(values, dtype=np.float64).ravel(), edges[0], edges[-1])
-    return float(entropy(np.histogram(values, edges)[0]))
-
-
 class Bitrate(NamedTuple):
     codes_per_second: float
     entropy: float  # bits per code, from its frequencies

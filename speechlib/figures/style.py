@@ -27,6 +27,7 @@ COLOURS = {
 }
 REFERENCE = "#444444"  # recordings, labels, published figures: whatever a system is compared with
 BASELINE = "#AAAAAA"  # k-means, chance
+NEUTRAL = ("#5B6770", "#8FA3B0", "#B8A99A", "#7D7A68")  # parts of one thing, where a colour would name a system
 WIDTH = 9.0  # inches: the width of a notebook's column at DPI
 DPI = 100
 MAPS = {"energy": "magma", "share": "Blues", "signed": "RdBu_r"}

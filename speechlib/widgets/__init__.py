@@ -1,5 +1,16 @@
 """What a notebook shows beside figures: players (always audible, trusted or not) and explorers (ipywidgets)."""
 
+from .codebook import code_players, codebook_explorer
+from .explorers import alignment_explorer, corpus_browser, reconstruction_explorer
 from .players import key_numbers, player, players
 
-__all__ = ["key_numbers", "player", "players"]
+__all__ = [
+    "alignment_explorer",
+    "code_players",
+    "codebook_explorer",
+    "corpus_browser",
+    "key_numbers",
+    "player",
+    "players",
+    "reconstruction_explorer",
+]

@@ -133,9 +133,16 @@ def _matched(clips: dict) -> dict:
     return matched
 
 
-def _audio(clip: _Clip, sample_rate: int, title: str) -> str:
+def audio_elements(waves: Mapping, sample_rate: int) -> dict:
+    """{label: <audio> element} of clips at matched loudness, for tables that hold more than players."""
+    clips = _matched({label: _clip(wave, sample_rate, str(label)) for label, wave in waves.items()})
+    return {label: _audio(clip, sample_rate, str(label), "width: 190px") for label, clip in clips.items()}
+
+
+def _audio(clip: _Clip, sample_rate: int, title: str, style: str = "") -> str:
     data = base64.b64encode(audio.to_bytes(clip.wave, sample_rate, format="FLAC")).decode()
-    return f'<audio controls title="{escape(title)}" src="data:audio/flac;base64,{data}"></audio>'
+    look = f' style="{style}"' if style else ""
+    return f'<audio controls{look} title="{escape(title)}" src="data:audio/flac;base64,{data}"></audio>'
 
 
 def _number(name, value):

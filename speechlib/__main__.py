@@ -1,0 +1,251 @@
+"""python -m speechlib: batch runs of the notebooks, and trainings, corpora and sweeps without them."""
+
+import argparse
+import json
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from .errors import BadFile, SpeechlibError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The exit code: 0 where all went well, 1 where a notebook or a training failed, 2 for a mistake in the call."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.command(options) or 0
+    except SpeechlibError as error:
+        print(f"speechlib: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nspeechlib: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m speechlib", description=__doc__.partition(": ")[2])
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    def add(function, summary: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(function.__name__.strip("_"), help=summary, description=summary)
+        command.set_defaults(command=function)
+        return command
+
+    command = add(_run, "execute the notebooks that are not up to date, in their order")
+    command.add_argument("--preset", help="smoke, demo or paper (default: what the notebooks say, smoke)")
+    command.add_argument("--only", nargs="+", default=[], metavar="NOTEBOOK", help="20 is short for 20_vqvae_...")
+    command.add_argument("--from", dest="start", metavar="NOTEBOOK", help="this notebook and those after it")
+    command.add_argument("-p", dest="values", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
+                         help="a parameter, for the notebooks that declare it; several are possible")  # fmt: skip
+    command.add_argument("--params", metavar="FILE.yml", help="parameters as YAML; -p comes after it")
+    command.add_argument("--name", help="the folder under outputs/batches (default: the preset)")
+    command.add_argument("--jobs", type=int, default=1, help="notebooks at a time (default: 1)")
+    command.add_argument("--force", action="store_true", help="execute what is up to date as well")
+    command.add_argument("--timeout", type=int, default=1800, metavar="SECONDS", help="for one cell (default: 1800)")
+
+    add(_index, "write outputs/index.html again")
+    command = add(_list, "every run with its status and summary")
+    command.add_argument("--json", action="store_true", help="as JSON, with everything in the summaries")
+
+    def experiment(command: argparse.ArgumentParser, preset: str | None) -> None:
+        command.add_argument("--preset", default=preset, help=f"smoke, demo or paper (default: {preset or 'its own'})")
+        command.add_argument("--corpus", default="", help="instead of the preset's own")
+        command.add_argument("--corpus-root", default="", metavar="FOLDER", help="where that corpus lies")
+
+    command = add(_train, "train a system, or go on with a training; a finished one is only reported")
+    command.add_argument("system", help="vqvae")
+    experiment(command, "demo")
+    command.add_argument("--seed", type=int, default=0, help="of weights, batches and noise (default: 0)")
+    command.add_argument("--set", dest="changes", action="append", default=[], metavar="NAME=VALUE",
+                         help="a field by its dotted name: model.codebook_size=100; several are possible")  # fmt: skip
+
+    command = add(_sweep, "train many: a YAML file of a sweep, or one of the named sets")
+    command.add_argument("sweep", metavar="FILE.yml|SET")
+    experiment(command, None)
+    command.add_argument("--jobs", type=int, default=1, help="trainings at a time (default: 1)")
+
+    command = add(_summary, "the layers of a system's model: shapes, parameters, receptive field")
+    command.add_argument("system", help="vqvae")
+    experiment(command, "demo")
+
+    command = add(_corpus, "read a corpus: its speakers, and the files that cannot be used")
+    command.add_argument("name", help="toy, vctk, librispeech, ljspeech, timit, folder or manifest")
+    command.add_argument("--root", help="its folder (default: data/NAME)")
+    command.add_argument("--download", action="store_true", help="fetch it first, where it is public")
+    return parser
+
+
+def _run(options) -> int:
+    from . import index_page, workbook
+
+    values = (_yaml(options.params) if options.params else {}) | dict(options.values)
+    if options.preset:
+        values["preset"] = options.preset
+    notebooks = workbook.select(workbook.NOTEBOOKS, options.only, options.start)
+    name = options.name or str(values.get("preset", "smoke"))
+    console = _Console(workbook.folder(name))
+    entries = workbook.run(name, notebooks, values, options.jobs, options.force, options.timeout, console.report)
+    failed = [entry for entry in entries.values() if entry["status"] not in ("done", "cached")]
+    print(f"{len(entries) - len(failed)} of {len(entries)} notebooks up to date: {_short(index_page.path())}")
+    return 1 if failed else 0
+
+
+def _index(options) -> None:
+    from . import index_page
+
+    print(_short(index_page.write(index_page.latest())))
+
+
+def _list(options) -> None:
+    from . import index_page, runs
+
+    rows = [_run_row(run) for run in runs.list_runs()]
+    if options.json:
+        print(json.dumps(rows, indent=2, ensure_ascii=False))
+    for row in [] if options.json else rows:
+        numbers = (f"{key} {index_page.number(value)}" for key, value in row["summary"].items() if key in _TOLD)
+        print(f"{row['name']:44} {row['status']:12} {row['reason'] or '  '.join(numbers)}".rstrip())
+
+
+_TOLD = ("nmi", "kmeans_nmi", "bigram_diagonal", "codes_used", "perplexity", "reconstruction", "steps")
+
+
+def _run_row(run) -> dict:
+    from . import runs
+
+    if isinstance(run, runs.Unreadable):
+        row = {"name": run.path.name, "system": None, "preset": None, "seed": None, "status": "unreadable"}
+        return row | {"reason": run.reason, "summary": {}}
+    keys = ("name", "system", "preset", "seed", "status", "reason", "step", "summary")
+    return {key: getattr(run, key) for key in keys}
+
+
+def _train(options) -> int:
+    from . import presets, systems, training
+
+    changes = dict(_change(text) for text in options.changes)
+    experiment = presets.get(options.system, options.preset, options.corpus, options.corpus_root, options.seed, changes)
+    run = systems.train(experiment, training.bar())
+    return _report([run])
+
+
+def _sweep(options) -> int:
+    from . import presets, systems, training
+
+    corpus = (options.corpus, options.corpus_root)
+    if options.sweep in presets.SETS:
+        experiments = presets.named_set(options.sweep, options.preset or "paper", *corpus)
+    elif Path(options.sweep).suffix not in (".yml", ".yaml"):
+        raise SpeechlibError(f"no sweep {options.sweep!r}: give a .yml file or one of {', '.join(presets.SETS)}")
+    else:
+        given = dict(zip(("preset", "corpus", "corpus_root"), (options.preset, *corpus)))
+        sweep = presets.read_sweep(Path(options.sweep))
+        experiments = presets.expand(replace(sweep, **{key: value for key, value in given.items() if value}))
+    return _report(systems.sweep(experiments.values(), options.jobs, training.bar()))
+
+
+def _report(found: list) -> int:
+    from . import runs
+
+    for run in found:
+        print(f"{_short(run.path)}: {run.status}{f' ({run.reason})' if run.reason else ''}")
+    if finished := [run for run in found if run.status == "done"]:
+        print(runs.compare(finished).T.to_string(float_format="{:.3g}".format))
+    return 0 if len(finished) == len(found) else 1
+
+
+def _summary(options) -> None:
+    from . import presets, systems
+
+    experiment = presets.get(options.system, options.preset, options.corpus, options.corpus_root)
+    field, table = systems.blank(experiment).receptive_field(), systems.summary(experiment)
+    print(table.to_string())
+    print(f"{table['parameters'].sum():,} parameters; shapes for one crop of {experiment.training.n_frames} frames")
+    print(f"a code sees {field.frames_per_code} frames; a frame is drawn from {field.codes_per_frame} code(s)")
+
+
+def _corpus(options) -> None:
+    from . import corpora
+
+    if options.download:
+        print(f"downloaded to {corpora.download(options.name, options.root)}")
+    corpus = corpora.load(options.name, options.root)
+    print(corpora.describe(corpus).to_string(float_format="{:.1f}".format))
+    print(f"{len(corpus.cuts)} utterances; {len(corpus.skipped)} files or labels left out")
+    for skipped in corpus.skipped:
+        print(f"  {skipped.path}: {skipped.reason}")
+
+
+def _change(text: str) -> tuple:
+    """ "model.codebook_size=100" -> ("model.codebook_size", 100)"""
+    import yaml
+
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise SpeechlibError(f"--set wants NAME=VALUE, got {text!r}")
+    try:
+        return name.strip(), yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise SpeechlibError(f"--set {name}: {value!r} cannot be read") from None
+
+
+def _yaml(path: str) -> dict:
+    import yaml
+
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadFile(path, "does not exist") from None
+    except (yaml.YAMLError, UnicodeDecodeError, IsADirectoryError) as error:
+        raise BadFile(path, f"is not YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(values, dict):
+        raise BadFile(path, f"wants a `name: value` per line, holds {values!r}")
+    return values
+
+
+class _Console:
+    """A line per notebook when it is settled and, on a terminal, a last line with what is under way."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.live = folder, sys.stdout.isatty()
+        self.running: dict[str, str] = {}
+
+    def report(self, event: str, name: str, entry: dict) -> None:
+        from .index_page import clock
+
+        self._clear()
+        if event == "finished":
+            self.running.pop(name, None)
+            print(self._line(name, entry), flush=True)
+        else:
+            cell, cells, seconds = (entry.get(key, 0) for key in ("cell", "cells", "seconds"))
+            self.running[name] = f"{name} cell {cell}/{cells or '?'} {clock(seconds)}"
+            if event == "started" and not self.live:
+                print(f"{name:28} started", flush=True)
+        if self.live and self.running:
+            width = os.get_terminal_size().columns - 1
+            print("  ".join(self.running.values())[:width], end="", flush=True)
+
+    def _clear(self) -> None:
+        if self.live:
+            print("\r\033[K", end="")
+
+    def _line(self, name: str, entry: dict) -> str:
+        from .index_page import clock
+
+        status = entry["status"]
+        if status in ("done", "cached"):
+            return f"{name:28} {status:10} {clock(entry['seconds']):>6} {entry['peak_memory'] / 2**20:7,.0f} MB"
+        cell = f"In [{entry['cell']}]: " if entry.get("cell") else ""
+        log = f" -> {_short(self.folder / entry['log'])}" if "log" in entry else ""
+        return f"{name:28} {status:10} {cell}{entry['exception']}{log}"
+
+
+def _short(path: Path) -> str:
+    """As it can be typed from here."""
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

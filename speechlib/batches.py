@@ -1,0 +1,121 @@
+"""Crops and whole utterances of a pack as batches; the n-th batch of crops is a function of (seed, n) only.
+
+A resumed run therefore sees what an uninterrupted one would have seen, without any state to save. Crops are gathered
+from flat tensors on the pack's device by one index operation per tensor.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from .errors import SpeechlibError
+from .packs import Pack
+
+
+class Batch(NamedTuple):
+    """inputs (B, C, T), targets (B, C2, T), speaker (B,), utterance (B,) index in the pack, start (B,) first frame,
+    audio (B, T * hop_length) or None, length (B,) valid frames: what lies behind them is zero.
+    """
+
+    inputs: torch.Tensor
+    targets: torch.Tensor
+    speaker: torch.Tensor
+    utterance: torch.Tensor
+    start: torch.Tensor
+    audio: torch.Tensor | None
+    length: torch.Tensor
+
+
+class Crops:
+    """Random crops of n_frames from the utterances `indices` of a pack.
+
+    The stream of utterances is one permutation after another, cut into batches of equal size: every epoch visits every
+    utterance once, and a batch may reach into the next epoch. Where an utterance is longer than n_frames the crop
+    begins anywhere with equal chance; where it is shorter it is padded with zeros (`Batch.length` says so). `audio`
+    adds the n_frames * hop_length samples from the first frame on.
+    """
+
+    def __init__(
+        self,
+        pack: Pack,
+        indices: Sequence[int],
+        batch_size: int,
+        n_frames: int,
+        seed: int = 0,
+        inputs: str = "mfcc",
+        targets: str | None = None,
+        audio: bool = False,
+    ):
+        self.pack, self.indices = pack, np.asarray(indices, np.int64)
+        self.batch_size, self.n_frames, self.seed = batch_size, n_frames, seed
+        self.inputs, self.targets, self.audio = inputs, targets or inputs, audio
+        for kind in (self.inputs, self.targets):
+            pack.config_of(kind)
+        beyond = self.indices[(self.indices < 0) | (self.indices >= len(pack))]
+        if len(beyond):
+            raise SpeechlibError(f"utterance {beyond[0]} is asked for, pack {pack.name} has {len(pack)} utterances")
+        if not len(self.indices):
+            raise SpeechlibError("no utterances to crop from: is this part of the split empty?")
+        if batch_size < 1 or n_frames < 1:
+            raise SpeechlibError(f"batch_size {batch_size} and n_frames {n_frames} must be 1 or more")
+        self._order = lru_cache(maxsize=2)(self._order)
+
+    def __len__(self) -> int:
+        """Batches in which every utterance has come once."""
+        return -(-len(self.indices) // self.batch_size)
+
+    def batch(self, n: int) -> Batch:
+        """The n-th batch, n = 0, 1, 2, ... without end."""
+        utterance, start = self._draw(n)
+        return _gather(self.pack, utterance, start, self.n_frames, self.inputs, self.targets, self.audio)
+
+    def _draw(self, n: int) -> tuple[np.ndarray, np.ndarray]:
+        position = np.arange(n * self.batch_size, (n + 1) * self.batch_size)
+        epoch, place = np.divmod(position, len(self.indices))
+        utterance = np.empty(self.batch_size, np.int64)
+        for e in range(epoch[0], epoch[-1] + 1):
+            utterance[epoch == e] = self.indices[self._order(e)[place[epoch == e]]]
+        spare = np.maximum(self.pack.n_frames[utterance] - self.n_frames, 0)
+        start = np.random.default_rng([self.seed, 1, n]).integers(0, spare, endpoint=True)
+        return utterance, start
+
+    def _order(self, epoch: int) -> np.ndarray:
+        return np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.indices))
+
+
+def whole(
+    pack: Pack, indices: Sequence[int], inputs: str = "mfcc", targets: str | None = None, audio: bool = False
+) -> Iterator[Batch]:
+    """Whole utterances in the order given, one per batch (B = 1)."""
+    for i in indices:
+        utterance, start = np.array([i]), np.zeros(1, np.int64)
+        yield _gather(pack, utterance, start, int(pack.n_frames[i]), inputs, targets or inputs, audio)
+
+
+def _gather(pack: Pack, utterance, start, n_frames: int, inputs: str, targets: str, audio: bool) -> Batch:
+    length = np.minimum(pack.n_frames[utterance] - start, n_frames)
+    numbers = np.stack([pack.first_frame[utterance] + start, length, utterance, start, pack.speaker[utterance]])
+    first, length_, utterance_, start_, speaker = torch.from_numpy(numbers).to(pack.device)
+    x = _rows(pack.frames[inputs], first, length_, n_frames)
+    y = x if targets == inputs else _rows(pack.frames[targets], first, length_, n_frames)
+    wave = None
+    if audio:
+        hop = pack.config_of(inputs).hop_length
+        samples = np.minimum(pack.n_samples[utterance] - start * hop, n_frames * hop)
+        places = np.stack([pack.first_sample[utterance] + start * hop, np.maximum(samples, 0)])
+        wave = _rows(pack.samples, *torch.from_numpy(places).to(pack.device), n_frames * hop).float() / 32_768
+    return Batch(x, y, speaker, utterance_, start_, wave, length_)
+
+
+def _rows(flat: torch.Tensor, first: torch.Tensor, length: torch.Tensor, n: int) -> torch.Tensor:
+    """flat (F, C) -> (B, C, n), or flat (F,) -> (B, n): n rows from `first` (B,) on, zeros behind `length` (B,)."""
+    steps = torch.arange(n, device=flat.device)
+    valid = steps < length[:, None]
+    rows = (first[:, None] + steps).clamp_(max=len(flat) - 1)
+    taken = flat.index_select(0, rows.flatten()).view(*rows.shape, *flat.shape[1:])
+    if flat.dim() == 1:
+        return taken * valid
+    return taken.mul_(valid[..., None]).transpose(1, 2).contiguous()

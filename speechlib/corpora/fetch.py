@@ -1,0 +1,98 @@
+"""Downloads: resumed where they broke off, checked against a SHA-256, and unpacked without trusting the archive."""
+
+import hashlib
+import shutil
+import tarfile
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+from ..errors import BadFile, SpeechlibError
+
+_BLOCK = 1 << 20
+Progress = Callable[[int, int, str], None]  # bytes done, bytes in all (0: not known), what
+
+
+def fetch(url: str, sha256: str, root: Path, into: Path, progress: Progress | None = None) -> Path:
+    """Get the archive at `url` into `root` and unpack it into `into`, once: a second call finds it done.
+
+    Raises SpeechlibError when the server does not answer or the disk is too small, BadFile when the archive is not the
+    one expected (it is deleted) or would write outside `into`.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    archive = root / url.rsplit("/", 1)[-1]
+    done = root / f".{archive.name}.unpacked"
+    if done.exists():
+        return into
+    if not archive.exists():
+        part = archive.with_name(f"{archive.name}.part")
+        _get(url, part, progress)
+        _check(part, sha256)
+        part.replace(archive)
+    else:
+        _check(archive, sha256)
+    unpack(archive, into)
+    done.touch()
+    archive.unlink()
+    return into
+
+
+def unpack(archive: Path, into: Path) -> None:
+    """Everything in a .zip or .tar.* below `into`. Raises BadFile for a member that would land elsewhere."""
+    into.mkdir(parents=True, exist_ok=True)
+    try:
+        if zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as file:
+                for member in file.namelist():
+                    if not (into / member).resolve().is_relative_to(into.resolve()):
+                        raise BadFile(archive, f"would write outside {into}", member)
+                file.extractall(into)
+        else:
+            with tarfile.open(archive) as file:
+                file.extractall(into, filter="data")  # refuses absolute names, .., links to elsewhere, devices
+    except tarfile.FilterError as error:
+        raise BadFile(archive, f"would write outside {into} ({error})") from None
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
+        raise BadFile(archive, f"is not a whole archive ({error})") from None
+
+
+def _get(url: str, part: Path, progress: Progress | None) -> None:
+    """The rest of `url` appended to `part`."""
+    have = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            if have and answer.status != 206:  # this server (or file://) begins anew
+                have = 0
+            size = int(answer.headers.get("Content-Length") or 0)
+            free = shutil.disk_usage(part.parent).free
+            if 2 * size > free:  # the archive and what is in it
+                need = f"{2 * size / 1e9:.1f} GB (archive and contents)"
+                raise SpeechlibError(f"{url} needs {need}, {part.parent} has {free / 1e9:.1f} GB free")
+            with open(part, "ab" if have else "wb") as file:
+                done = have
+                while block := answer.read(_BLOCK):
+                    file.write(block)
+                    done += len(block)
+                    if progress:
+                        progress(done, have + size if size else 0, url)
+    except urllib.error.HTTPError as error:
+        if error.code == 416:  # asked for what comes after the end: all is there
+            return
+        raise SpeechlibError(f"{url}: the server answers {error.code} {error.reason}") from None
+    except (urllib.error.URLError, OSError) as error:
+        reason = getattr(error, "reason", error)
+        raise SpeechlibError(f"{url} could not be read ({reason}); run again to resume after {part.name}") from None
+
+
+def _check(path: Path, sha256: str) -> None:
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != sha256:
+        size = path.stat().st_size
+        path.unlink()
+        raise BadFile(
+            path, f"is not the archive expected (SHA-256 {digest[:12]}..., not {sha256[:12]}..., {size} bytes; deleted)"
+        )

@@ -1,0 +1,93 @@
+"""How far a reconstruction is from its original: cepstral distortion, spectral convergence, Frechet distance."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ..errors import SpeechlibError
+
+_DB_PER_NEPER = 20 / np.log(10)
+
+
+def mel_cepstrum(log_amplitude, order: int = 13) -> np.ndarray:
+    """Cepstrum (..., order, T), c_0 first, of natural-log band amplitudes (..., M, T).
+
+    log A_k = c_0 + sum_m c_m cos(pi m (k + 1/2) / M). Half of a log *power* spectrum is its log amplitude.
+    """
+    from scipy.fft import dct
+
+    bands = np.asarray(log_amplitude, dtype=np.float64)
+    if order > bands.shape[-2]:
+        raise SpeechlibError(f"{order} cepstral coefficients need as many bands, got {bands.shape[-2]}")
+    cepstrum = dct(bands, type=2, axis=-2)[..., :order, :] / bands.shape[-2]
+    cepstrum[..., 0, :] /= 2
+    return cepstrum
+
+
+def mel_cepstral_distortion(reference, estimate) -> float:
+    """Mean over frames of 10 / ln 10 sqrt(2 sum_m (c_m - c'_m)^2) dB (Kubichek 1993) between cepstra (M, T).
+
+    c_0, the level, is left out: what remains is the rms difference of the two log spectra. Frames are compared one to
+    one, nothing is warped.
+    """
+    reference, estimate = _alike(reference, estimate)
+    squares = np.sum((reference[1:] - estimate[1:]) ** 2, axis=0)
+    return float(_DB_PER_NEPER * np.mean(np.sqrt(squares / 2)))
+
+
+def spectral_convergence(reference, estimate) -> float:
+    """||S - S'|| / ||S|| of two magnitude spectrograms (F, T): 0 equal, 1 as bad as silence (Sturmel & Daudet 2011)."""
+    reference, estimate = _alike(reference, estimate)
+    if not (norm := np.linalg.norm(reference)):
+        raise SpeechlibError("spectral convergence to a silent reference is not defined")
+    return float(np.linalg.norm(reference - estimate) / norm)
+
+
+def frechet_distance(x, y) -> float:
+    """Squared Frechet distance between Gaussians fitted to x (N, D) and y (M, D).
+
+    |m_x - m_y|^2 + tr(C_x + C_y - 2 (C_x C_y)^(1/2)), Dowson & Landau 1982; on features of a network it is the FID of
+    Heusel et al. 2017. Needs two rows or more of each.
+    """
+    x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or min(len(x), len(y)) < 2:
+        raise SpeechlibError(f"a Frechet distance needs (N, D) and (M, D) with N, M > 1, got {x.shape} and {y.shape}")
+    cov_x, cov_y = (np.atleast_2d(np.cov(z, rowvar=False)) for z in (x, y))
+    values, vectors = np.linalg.eigh(cov_x)
+    root_x = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
+    cross = np.sqrt(np.clip(np.linalg.eigvalsh(root_x @ cov_y @ root_x), 0, None)).sum()
+    shift = x.mean(axis=0) - y.mean(axis=0)
+    return float(max(shift @ shift + np.trace(cov_x) + np.trace(cov_y) - 2 * cross, 0))
+
+
+class Distortion(NamedTuple):
+    mel_cepstral: float  # dB, mean over utterances
+    convergence: float  # of the band amplitudes, mean over utterances
+    frechet: float  # between the frames (log power bands) of all references and all estimates
+
+
+def distortion(references: Sequence, estimates: Sequence) -> Distortion:
+    """All three between utterances as log-mel features: natural log of band power, (M, T) each, pairs cut to one T."""
+    if len(references) != len(estimates) or not len(references):
+        raise SpeechlibError(
+            f"{len(references)} references and {len(estimates)} estimates: wanted as many, at least one"
+        )
+    pairs = []
+    for reference, estimate in zip(references, estimates):
+        T = min(np.shape(reference)[-1], np.shape(estimate)[-1])
+        pairs.append([np.asarray(x, dtype=np.float64)[..., :T] for x in (reference, estimate)])
+    return Distortion(
+        float(np.mean([mel_cepstral_distortion(mel_cepstrum(r / 2), mel_cepstrum(e / 2)) for r, e in pairs])),
+        float(np.mean([spectral_convergence(np.exp(r / 2), np.exp(e / 2)) for r, e in pairs])),
+        frechet_distance(*(np.concatenate(side, axis=1).T for side in zip(*pairs))),
+    )
+
+
+def _alike(reference, estimate) -> tuple[np.ndarray, np.ndarray]:
+    reference, estimate = np.asarray(reference, dtype=np.float64), np.asarray(estimate, dtype=np.float64)
+    if reference.shape != estimate.shape or reference.ndim != 2 or not reference.size:
+        raise SpeechlibError(
+            f"reference {reference.shape} and estimate {estimate.shape}: wanted two of one shape (C, T)"
+        )
+    return reference, estimate

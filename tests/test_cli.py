@@ -1,0 +1,148 @@
+"""python -m speechlib: what it prints, its exit codes, and errors in one line."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from speechlib import audio, presets, runs, workbook
+from speechlib.__main__ import main
+
+SMALL = {"training.steps": 2, "training.validate_every": 2, "training.checkpoint_every": 2}
+
+
+@pytest.fixture
+def tones(workspace):
+    """A corpus of eight half-second sounds of two speakers, and one file that is none."""
+    generator = np.random.default_rng(0)
+    for i in range(8):
+        wave = 0.3 * np.sin(np.arange(8000) * 0.03 * (i + 1)) + 0.02 * generator.standard_normal(8000)
+        path = workspace / "tones" / f"speaker{i % 2}" / f"tone {i}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        audio.write(path, wave.astype(np.float32), 16_000)
+    (workspace / "tones" / "speaker0" / "broken.wav").write_bytes(b"not a sound")
+    return workspace / "tones"
+
+
+def test_errors_are_one_line_without_a_traceback(workspace):
+    command = [sys.executable, "-m", "speechlib", "run", "--only", "99"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith("speechlib: unknown notebook '99'. There are: 00_start_here, ")
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["run", "--preset", "dem"], "unknown preset 'dem'"),
+        (["run", "-p", "sed", "1"], "unknown parameter of these notebooks 'sed'. Did you mean 'seed'?"),
+        (["run", "--params", "none.yml"], "none.yml: does not exist"),
+        (["run", "--name", "a/b"], "batch name 'a/b'"),
+        (["run", "--jobs", "0"], "jobs and timeout start at 1, got 0"),
+        (["train", "vqve"], "unknown system 'vqve'. Did you mean 'vqvae'?"),
+        (["train", "vqvae", "--set", "model.codebok_size=3"], "Did you mean 'codebook_size'?"),
+        (["train", "vqvae", "--set", "model.codebook_size=many"], "model.codebook_size needs int, got 'many'"),
+        (["train", "vqvae", "--set", "x"], "--set wants NAME=VALUE, got 'x'"),
+        (["sweep", "vq44"], "no sweep 'vq44': give a .yml file or one of vq44-mfcc39, "),
+        (["sweep", "none.yml"], "none.yml: does not exist"),
+        (["corpus", "vctkk"], "unknown corpus 'vctkk'. Did you mean 'vctk'?"),
+        (["index"], "no batch in"),
+    ],
+)
+def test_mistakes_in_a_call(workspace, capsys, arguments, error):
+    assert main(arguments) == 2
+    out, told = capsys.readouterr()
+    assert error in told
+    assert told.count("\n") == 1
+    assert out == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [("- 1", "wants a `name: value` per line"), ("a: [", "is not YAML"), ("seed: many", "seed needs int")],
+)
+def test_parameter_files(workspace, capsys, text, error):
+    (workspace / "params.yml").write_text(text)
+    assert main(["run", "--params", str(workspace / "params.yml")]) == 2
+    assert error in capsys.readouterr().err
+
+
+def test_run_passes_everything_on(workspace, capsys, monkeypatch):
+    asked = []
+
+    def run(name, notebooks, values, jobs, force, timeout, report):
+        asked.append((name, [notebook.name for notebook in notebooks], values, jobs, force, timeout))
+        report("started", "01_corpora", {})
+        report("progress", "01_corpora", {"cell": 2, "cells": 9, "seconds": 3})
+        done = {"status": "done", "seconds": 75.3, "peak_memory": 300 * 2**20}
+        failed = {"status": "failed", "cell": 3, "exception": "ValueError: no", "log": "logs/02.log"}
+        report("finished", "01_corpora", done)
+        report("finished", "02_features_and_back", failed)
+        return {"01_corpora": done, "02_features_and_back": failed}
+
+    monkeypatch.setattr(workbook, "run", run)
+    (workspace / "params.yml").write_text("seed: 3\ncorpus: folder")
+    arguments = (
+        f"run --only 02 01 --params {workspace}/params.yml -p seed 4 --preset smoke --jobs 2 --force --timeout 9"
+    )
+    assert main(arguments.split()) == 1
+    values = {"seed": "4", "corpus": "folder", "preset": "smoke"}
+    assert asked == [("smoke", ["01_corpora", "02_features_and_back"], values, 2, True, 9)]
+    started, done, failed, summary = capsys.readouterr().out.splitlines()
+    assert started.split() == ["01_corpora", "started"]
+    assert done.split() == ["01_corpora", "done", "1:15", "300", "MB"]
+    assert failed.split(maxsplit=2)[2].startswith("In [3]: ValueError: no -> ")
+    assert failed.endswith("outputs/batches/smoke/logs/02.log")
+    assert summary.startswith("1 of 2 notebooks up to date: ")
+    main(["run", "--from", "42", "--name", "mine"])
+    assert asked[1] == ("mine", ["42_clustering", "44_sweeps"], {}, 1, False, 1800)
+
+
+def test_corpus_lists_speakers_and_what_was_left_out(tones, capsys):
+    assert main(["corpus", "folder", "--root", str(tones)]) == 0
+    out = capsys.readouterr().out
+    assert "8 utterances; 1 files or labels left out" in out
+    assert "broken.wav" in out
+    assert "speaker1" in out
+    assert main(["corpus", "folder", "--root", str(tones / "none")]) == 2
+    assert main(["corpus", "folder", "--root", str(tones), "--download"]) == 2
+
+
+def test_train_list_and_sweep(tones, capsys):
+    """One small training by each command, listed as text and as JSON; what is finished is not trained again."""
+    changes = [word for name, value in SMALL.items() for word in ("--set", f"{name}={value}")]
+    train = ["train", "vqvae", "--preset", "smoke", "--corpus", "folder", "--corpus-root", str(tones), "--seed", "5"]
+    assert main(train + changes) == 0
+    assert "done" in capsys.readouterr().out
+    sweep = {"preset": "smoke", "corpus": "folder", "corpus_root": str(tones), "seeds": [5, 6], "changes": SMALL}
+    (tones.parent / "seeds.yml").write_text(json.dumps(sweep))  # JSON is YAML
+    assert main(["sweep", str(tones.parent / "seeds.yml")]) == 0
+    capsys.readouterr()
+    experiment = presets.get("vqvae", "smoke", "folder", str(tones), seed=7, changes=SMALL)
+    runs.create(experiment).mark("failed", reason="power cut")
+    assert main(["list", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [(row["system"], row["preset"], row["seed"], row["status"]) for row in rows] == [
+        ("vqvae", "smoke", 5, "done"), ("vqvae", "smoke", 6, "done"), ("vqvae", "smoke", 7, "failed")
+    ]  # fmt: skip
+    assert {"codes_used", "perplexity"} <= rows[0]["summary"].keys()
+    (runs.folder() / "vqvae-smoke-8-000000000000").mkdir()
+    assert main(["list"]) == 0
+    done, _, failed, unreadable = capsys.readouterr().out.splitlines()
+    assert "codes_used" in done
+    assert failed.endswith("power cut")
+    assert "unreadable" in unreadable
+    assert (
+        main(["sweep", "vq44-mfcc39", "--preset", "smoke", "--corpus", "folder", "--corpus-root", str(tones / "none")])
+        == 1
+    )
+
+
+def test_sweep_refuses_unknown_keys(workspace, capsys):
+    (workspace / "sweep.yml").write_text("presett: smoke")
+    assert main(["sweep", str(workspace / "sweep.yml")]) == 2
+    assert "Did you mean 'preset'?" in capsys.readouterr().err

@@ -1,0 +1,203 @@
+"""Presets, the nine sets of the source, and sweeps: every choice visible, every misspelling refused before training."""
+
+from dataclasses import replace
+
+import pytest
+
+from speechlib import configs, presets, runs
+from speechlib.errors import BadFile, SpeechlibError, UnknownName
+from speechlib.features import PSF_MFCC39
+from speechlib.models.vqvae import VQVAE
+from speechlib.presets import SETS, Experiment, Sweep
+
+ALL = [(system, preset) for system, presets_ in presets.names().items() for preset in presets_]
+
+
+@pytest.mark.parametrize(("system", "preset"), ALL)
+def test_every_preset_is_what_its_name_says_and_survives_json(system, preset):
+    experiment = presets.get(system, preset)
+    assert (experiment.system, experiment.preset, experiment.seed) == (system, preset, 0)
+    assert configs.from_dict(Experiment, configs.to_dict(experiment)) == experiment
+    for kind in (experiment.inputs, experiment.targets):
+        assert kind in {config.kind for config in experiment.pack.features}
+
+
+def test_paper_holds_the_numbers_of_the_source():
+    experiment = presets.get("vqvae", "paper")
+    model, training = experiment.model, experiment.training
+    assert (model.codebook_size, model.code_dim, model.channels, model.residual_layers) == (44, 64, 768, 2)
+    assert (model.commitment_cost, model.quantizer, model.jitter, model.speaker_dim) == (0.25, "gradient", 0.0, 0)
+    assert (training.learning_rate, training.optimizer, training.amsgrad, training.batch_size) == (
+        2e-4,
+        "adam",
+        True,
+        2,
+    )
+    assert (training.n_frames, training.schedule, training.ema_decay, training.grad_clip) == (47, "constant", 0, 0)
+    assert experiment.split.parts == {"train": 0.8, "val": 0.2}
+    assert experiment.corpus.name == "vctk"
+    assert experiment.pack.features == (PSF_MFCC39,)
+    assert training.steps == 15 * 17_696  # epochs of half as many batches as 80 % of VCTK has utterances
+    network = VQVAE(model, n_features=39, n_targets=39, n_speakers=109)
+    assert sum(p.numel() for p in network.parameters()) == 21_097_575
+
+
+def test_any_preset_can_be_pointed_elsewhere():
+    experiment = presets.get("vqvae", "smoke", "folder", "~/recordings", seed=7, changes={"model.codebook_size": 9})
+    assert (experiment.corpus.name, experiment.corpus.root) == ("folder", "~/recordings")
+    assert (experiment.seed, experiment.model.codebook_size) == (7, 9)
+    assert presets.get("vqvae", "paper", corpus_root="/data/vctk").corpus == presets.CorpusConfig("vctk", "/data/vctk")
+    assert presets.get("vqvae", "smoke").corpus.name == "toy"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("vqvea", "smoke"), "unknown system 'vqvea'. Did you mean 'vqvae'"),
+        (("vqvae", "smok"), "unknown preset of vqvae 'smok'. Did you mean 'smoke'"),
+        (("vqvae", "smoke", "", "", 0, {"model.codebok_size": 3}), "Did you mean 'codebook_size'"),
+        (("vqvae", "smoke", "", "", 0, {"modle.codebook_size": 3}), "Did you mean 'model'"),
+        (("vqvae", "smoke", "", "", 0, {"model.codebook_size": "many"}), "model.codebook_size needs int"),
+        (("vqvae", "smoke", "", "", 0, {"training.optimizer": "sgd"}), "unknown training.optimizer 'sgd'"),
+    ],
+)
+def test_misspellings_are_told(arguments, words):
+    with pytest.raises(SpeechlibError, match=words):
+        presets.get(*arguments)
+
+
+# reference/vqvae_speech.md, section 4
+PUBLISHED = {
+    "vq44-mfcc39": ["baseline", "jitter12"],
+    "vq29-mfcc39": [
+        "baseline", "baseline-with-speaker-conditioning", "jitter12", "ema", "kaiming", "jitter12-ema",
+        "jitter12-kaiming", "jitter12-ema-kaiming",
+    ],
+    "mfcc39-codebook_sizes": [f"baseline-{k}" for k in (10, 44, 100, 500, 1000)],
+    "vq44-mfcc39-batch_sizes": [f"baseline-{size}" for size in (2, 16, 32, 64)],
+    "vq44-mfcc39-lengths": ["baseline-30720", "jitter12-30720"],
+    "vq44-mfcc39-seeds": [f"{name} seed={seed}" for name in ("baseline", "jitter12") for seed in (1234, 5678, 4242)],
+    "mfcc39-codebook_stats": ["baseline"],
+    "vq10x2-mfcc39": ["baseline"],
+    "vq44-mfcc39-gradient_stats": ["baseline"],
+}  # fmt: skip
+
+
+def test_the_nine_sets_of_the_source_are_there():
+    assert {name: list(presets.named_set(name)) for name in SETS} == PUBLISHED
+
+
+def test_members_of_the_sets_differ_from_paper_where_the_source_says():
+    def changes(name, member):
+        flat, paper = configs.flatten(presets.named_set(name)[member]), configs.flatten(presets.get("vqvae", "paper"))
+        return {key: value for key, value in flat.items() if value != paper[key]}
+
+    crops = 35_393
+    assert changes("vq44-mfcc39", "baseline") == {}
+    assert changes("vq44-mfcc39", "jitter12") == {"model.jitter": 0.12}
+    assert changes("vq29-mfcc39", "jitter12-ema-kaiming") == {
+        "model.codebook_size": 29, "model.jitter": 0.12, "model.quantizer": "ema", "model.weight_norm": True,
+    }  # fmt: skip
+    assert changes("vq29-mfcc39", "baseline-with-speaker-conditioning") == {
+        "model.codebook_size": 29, "model.speaker_dim": 40,
+    }  # fmt: skip
+    assert changes("mfcc39-codebook_sizes", "baseline-1000") == {"model.codebook_size": 1000}
+    assert changes("vq44-mfcc39-batch_sizes", "baseline-64") == {
+        "training.batch_size": 64, "training.steps": 15 * (crops // 64),
+    }  # fmt: skip
+    assert changes("vq44-mfcc39-lengths", "baseline-30720") == {
+        "training.batch_size": 16, "training.steps": 25 * (crops // 16), "training.n_frames": 191,
+    }  # fmt: skip
+    assert changes("vq44-mfcc39-seeds", "baseline seed=4242") == {"seed": 4242, "training.steps": 10 * (crops // 2)}
+    assert changes("mfcc39-codebook_stats", "baseline") == {
+        "model.codebook_size": 10, "model.code_dim": 2, "training.record_codebook": True,
+        "training.steps": 10 * (crops // 2),
+    }  # fmt: skip
+    assert changes("vq44-mfcc39-gradient_stats", "baseline") == {
+        "training.record_gradients": True, "training.batch_size": 32, "training.steps": 20 * (crops // 32),
+    }  # fmt: skip
+
+
+def test_a_set_in_another_size_is_still_about_the_same():
+    small = presets.get("vqvae", "smoke")
+    for name in SETS:
+        for member, experiment in presets.named_set(name, "smoke", "folder", "/x").items():
+            source = presets.named_set(name)[member]
+            assert experiment.corpus == presets.CorpusConfig("folder", "/x")
+            assert experiment.training.steps == small.training.steps
+            assert experiment.training.batch_size == source.training.batch_size
+            assert replace(experiment.model, channels=768) == source.model
+            assert (experiment.inputs, experiment.targets, experiment.seed) == ("psf_mfcc", "psf_mfcc", source.seed)
+        sizes = {runs.identity(configs.to_dict(member)) for member in presets.named_set(name, "smoke").values()}
+        assert len(sizes) == len(PUBLISHED[name])
+    with pytest.raises(UnknownName, match="Did you mean 'vq44-mfcc39'"):
+        presets.named_set("vq44-mfc39")
+
+
+def test_a_sweep_is_every_combination_once():
+    sweep = Sweep(
+        preset="smoke",
+        seeds=(1, 2),
+        changes={"training.steps": 5},
+        grid={"model.codebook_size": [10, 44], "model.jitter": [0.0, 0.12]},
+        experiments={"plain": None, "slow": {"training.learning_rate": 1e-5}},
+    )
+    members = presets.expand(sweep)
+    assert len(members) == 2 * 2 * 2 * 2
+    assert len({runs.identity(configs.to_dict(member)) for member in members.values()}) == 16
+    one = members["slow codebook_size=44 jitter=0.12 seed=2"]
+    assert (one.model.codebook_size, one.model.jitter, one.seed) == (44, 0.12, 2)
+    assert (one.training.learning_rate, one.training.steps) == (1e-5, 5)
+    assert list(presets.expand(Sweep(preset="smoke"))) == ["smoke"]
+
+
+GOOD = """
+preset: smoke
+seeds: [0, 1]
+changes: {training.steps: 3}
+grid:
+  model.codebook_size: [10, 44]
+experiments:
+  baseline:
+  jitter12: {model.jitter: 0.12}
+"""
+
+
+def test_a_sweep_file(tmp_path):
+    path = tmp_path / "sweep.yml"
+    path.write_text(GOOD)
+    members = presets.expand(presets.read_sweep(path))
+    assert list(members)[:3] == [
+        "baseline codebook_size=10 seed=0", "baseline codebook_size=10 seed=1", "baseline codebook_size=44 seed=0",
+    ]  # fmt: skip
+    assert len(members) == 8
+    assert {member.training.steps for member in members.values()} == {3}
+    elsewhere = replace(presets.read_sweep(path), corpus="folder", corpus_root="/x")
+    assert {member.corpus.name for member in presets.expand(elsewhere).values()} == {"folder"}
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "words"),
+    [
+        ("prest: smoke", UnknownName, "unknown field of Sweep 'prest'. Did you mean 'preset'"),
+        ("preset: smoek", UnknownName, "Did you mean 'smoke'"),
+        ("grid: {model.codebok_size: [3]}", UnknownName, "Did you mean 'codebook_size'"),
+        ("changes: {training.stepps: 3}", UnknownName, "Did you mean 'steps'"),
+        ("experiments: {a: {model.jiter: 0.1}}", UnknownName, "Did you mean 'jitter'"),
+        ("grid: {model.codebook_size: 3}", SpeechlibError, "needs a list of values"),
+        ("grid: {model.codebook_size: []}", SpeechlibError, "needs a list of values"),
+        ("grid: {model.codebook_size: [3, many]}", SpeechlibError, "needs int, got 'many'"),
+        ("seeds: [a]", SpeechlibError, r"Sweep.seeds\[0\] needs int"),
+        ("- 1\n- 2", BadFile, "needs the keys of a sweep"),
+        ("preset: [", BadFile, "is not YAML"),
+        ("!!python/object/apply:os.system ['true']", BadFile, "is not YAML"),
+        ("", BadFile, "needs the keys of a sweep"),
+    ],
+)
+def test_a_sweep_file_with_a_mistake_is_refused_before_anything_starts(tmp_path, text, error, words):
+    path = tmp_path / "sweep.yml"
+    path.write_text(text)
+    with pytest.raises(error, match=words):
+        presets.read_sweep(path)
+    with pytest.raises(BadFile, match="does not exist"):
+        presets.read_sweep(tmp_path / "none.yml")
