@@ -378,39 +378,6 @@ def non_negative(mel: torch.Tensor, bands: torch.Tensor, n_iter: int = 30) -> to
     return power
 
 
-# -- mu-law ------------------------------------------------------------------------------------------------------------
-
-
-def mu_law_encode(wave: torch.Tensor, quantization_channels: int = 256) -> torch.Tensor:
-    """Wave in [-1, 1] -> int64 codes in 0..quantization_channels-1 (torchaudio.functional.mu_law_encoding)."""
-    mu = quantization_channels - 1.0
-    wave = torch.as_tensor(wave, dtype=torch.float32).clamp(-1, 1)
-    compressed = wave.sign() * torch.log1p(mu * wave.abs()) / math.log1p(mu)
-    return ((compressed + 1) / 2 * mu + 0.5).long()
-
-
-def mu_law_decode(codes: torch.Tensor, quantization_channels: int = 256) -> torch.Tensor:
-    """The middle of each code's step, float32 (torchaudio.functional.mu_law_decoding)."""
-    mu = quantization_channels - 1.0
-    compressed = codes.float() / mu * 2 - 1
-    return compressed.sign() * torch.expm1(compressed.abs() * math.log1p(mu)) / mu
-
-
-def mu_law_digitise(wave: torch.Tensor, quantization_channels: int = 256) -> torch.Tensor:
-    """The form of VQ-VAE-Speech and ClariNet: code c for compressed values from 2 c / channels - 1 on."""
-    mu = float(quantization_channels)
-    wave = torch.as_tensor(wave, dtype=torch.float64).clamp(-1, 1)
-    compressed = wave.sign() * torch.log1p(mu * wave.abs()) / math.log1p(mu)
-    return ((compressed + 1) * mu / 2).floor().long().clamp(max=quantization_channels - 1)
-
-
-def mu_law_undigitise(codes: torch.Tensor, quantization_channels: int = 256) -> torch.Tensor:
-    """Their decoder: sign(y) (mu^|y| - 1) / mu at the lower edge y of the bin; **not** the inverse of the encoder."""
-    mu = float(quantization_channels)
-    compressed = 2 * codes.double() / mu - 1
-    return (compressed.sign() / mu * (mu ** compressed.abs() - 1)).float()
-
-
 # -- statistics --------------------------------------------------------------------------------------------------------
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+
+from .errors import SpeechlibError
 
 if TYPE_CHECKING:
     from .batches import Batch
@@ -30,6 +33,22 @@ def vqvae(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         **terms,
         "perplexity": model.quantizer.perplexity(output.quantized.codes),
     }
+
+
+def wavenet(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    """-log p of each sample given those before it, in nats, and the same in bits; padding does not count.
+
+    The batch's inputs are the condition of a model that takes one. Raises SpeechlibError for a batch without audio.
+    """
+    if batch.audio is None:
+        raise SpeechlibError("WaveNet learns from waves, this batch has none: Crops(..., audio=True)")
+    condition = batch.inputs if model.sizes["n_condition"] else None
+    speaker = batch.speaker if model.sizes["n_speakers"] else None
+    nll = model.nll(batch.audio, condition, speaker)
+    hop = batch.audio.shape[1] // batch.inputs.shape[2]
+    inside = torch.arange(nll.shape[1], device=nll.device) < batch.length[:, None] * hop  # (B, S)
+    loss = (nll * inside).sum() / inside.sum().clamp(min=1)
+    return {"loss": loss, "bits": loss / math.log(2)}
 
 
 def _masked_mse(prediction: Tensor, target: Tensor, length: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from speechlib import audio, features
+from speechlib import audio, features, mu_law
 from speechlib._torchaudio import torchaudio
 from speechlib.errors import SpeechlibError, UnknownName
 from speechlib.features import LOG_FBANK, LOG_MEL, MFCC39, PSF_LOGFBANK39, PSF_MFCC39, extract, to_audio
@@ -348,34 +348,32 @@ def test_unknown_kind_and_empty_bands():
 @pytest.mark.parametrize("channels", [256, 16])
 def test_mu_law_equals_torchaudio(channels):
     wave = torch.linspace(-1, 1, 100_001)
-    codes = features.mu_law_encode(wave, channels)
+    codes = mu_law.encode(wave, channels)
     assert torch.equal(codes, torchaudio.functional.mu_law_encoding(wave, channels))
-    torch.testing.assert_close(
-        features.mu_law_decode(codes, channels), torchaudio.functional.mu_law_decoding(codes, channels)
-    )
+    torch.testing.assert_close(mu_law.decode(codes, channels), torchaudio.functional.mu_law_decoding(codes, channels))
 
 
 def test_mu_law_round_trip_is_within_half_a_step_of_every_code():
     """VS-04: between -1 and 1 no sample ends further from itself than half a step of the compressed scale."""
     codes = torch.arange(256)
-    assert torch.equal(features.mu_law_encode(features.mu_law_decode(codes)), codes)
+    assert torch.equal(mu_law.encode(mu_law.decode(codes)), codes)
     wave = torch.linspace(-1, 1, 200_001, dtype=torch.float64)
     compress = lambda x: x.sign() * torch.log1p(255 * x.abs()) / np.log(256)  # noqa: E731
-    back = features.mu_law_decode(features.mu_law_encode(wave)).double()
+    back = mu_law.decode(mu_law.encode(wave)).double()
     assert (compress(wave) - compress(back)).abs().max() <= (2 / 255) / 2 + 1e-5
-    assert set(features.mu_law_encode(wave).tolist()) == set(range(256))
+    assert set(mu_law.encode(wave).tolist()) == set(range(256))
 
 
 def test_mu_law_of_the_source_system_equals_its_formulas():
     wave = np.random.default_rng(0).uniform(-1, 1, 50_000)
     y = np.sign(wave) * np.log(1 + 256 * np.abs(wave)) / np.log(257)
     expected = np.digitize(y, 2 * np.arange(256) / 256 - 1) - 1
-    codes = features.mu_law_digitise(wave)
+    codes = mu_law.digitise(wave)
     np.testing.assert_array_equal(codes, expected)
     y = 2 * expected.astype(np.float64) / 256 - 1
     decoded = np.sign(y) / 256 * (256 ** np.abs(y) - 1)
-    np.testing.assert_allclose(features.mu_law_undigitise(codes), decoded, atol=1e-7)
-    assert features.mu_law_digitise(torch.tensor([-1.0, 0.0, 1.0])).tolist() == [0, 128, 255]
+    np.testing.assert_allclose(mu_law.undigitise(codes), decoded, atol=1e-7)
+    assert mu_law.digitise(torch.tensor([-1.0, 0.0, 1.0])).tolist() == [0, 128, 255]
 
 
 # -- statistics --------------------------------------------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""Generation: one file per model that speaks step by step, and siblings for its fast paths."""

@@ -1,0 +1,31 @@
+"""Learned up-sampling: condition at frame rate (B, C, T) -> at sample rate (B, C, T * hop), exactly."""
+
+import math
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Smoothed(nn.Module):
+    """A convolution over frames, then per scale s: repeat s times and smooth by a learned filter of 2s + 1 taps.
+
+    r9y9's ConvInUpsampleNetwork. A filter is shared by all channels and starts as the mean. Edges are padded (frames by
+    repetition, samples by zeros), so that the length is T * prod(scales) exactly.
+    """
+
+    def __init__(self, n_channels: int, scales: Sequence[int], kernel_size: int = 1):
+        super().__init__()
+        self.hop, self.scales, self.padding = math.prod(scales), tuple(scales), kernel_size // 2
+        self.mix = nn.Conv1d(n_channels, n_channels, kernel_size, bias=False)
+        self.smooth = nn.ModuleList(nn.Conv1d(1, 1, 2 * s + 1, padding=s, bias=False) for s in scales)
+        for layer, s in zip(self.smooth, scales):
+            nn.init.constant_(layer.weight, 1 / (2 * s + 1))
+
+    def forward(self, frames: Tensor) -> Tensor:
+        x = self.mix(F.pad(frames, (self.padding, self.padding), mode="replicate"))
+        channels = x.shape[1]
+        for layer, s in zip(self.smooth, self.scales):
+            x = x.repeat_interleave(s, dim=2).flatten(0, 1)[:, None]  # (B * C, 1, T s): one filter for all channels
+            x = layer(x)[:, 0].unflatten(0, (-1, channels))
+        return x

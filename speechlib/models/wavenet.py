@@ -1,0 +1,271 @@
+"""WaveNet: the next sample from all samples before it.
+
+van den Oord et al. 2016, arXiv 1609.03499; outputs and up-sampling after r9y9/wavenet_vocoder; also the decoder of
+VQ-VAE-WaveNet and the teacher of ClariNet (arXiv 1807.07281):
+
+    wave (B, S) -> one sample later -> front (B, R, S) -> n_layers x [causal conv, dilated -> + condition + speaker
+      -> tanh * sigmoid (B, G/2, S) -> 1x1 -> residual (B, R, S), skip (B, K, S)]
+      -> sum of skips -> ReLU, 1x1, ReLU, 1x1 -> parameters (B, P, S) of the distribution of wave (B, S)
+
+The shift is inside: parameters at t see wave[:t] and never wave[t], in training and in generation alike. The sample
+before the first is silence (0); everything before that is the zero padding of each layer.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
+
+from .. import mu_law
+from ..errors import SpeechlibError, UnknownName
+from .distributions import Distribution, Gaussian, LogisticMixture, MuLaw
+from .standardise import Standardise
+from .upsampling import Smoothed
+
+OUTPUTS = ("mu_law", "logistic", "gaussian")
+UPSAMPLINGS = ("repeat", "smoothed")
+
+
+@dataclass(frozen=True)
+class WaveNetConfig:
+    """Choices of the model. Sizes that come from data (condition channels, speakers) are arguments beside it."""
+
+    output: str = "mu_law"  # "mu_law" softmax, mixture of "logistic"s, or one "gaussian"
+    quantization_channels: int = 256  # mu_law: classes
+    n_mixtures: int = 10  # logistic: components
+    min_log_scale: float = -9.0  # logistic, gaussian: floor of the log-scale, in the loss and in sampling
+    n_layers: int = 20
+    n_stacks: int = 2  # dilations 1, 2, 4, ... start anew in each
+    kernel_size: int = 2
+    residual_channels: int = 64
+    gate_channels: int = 128  # half for the tanh, half for the sigmoid
+    skip_channels: int = 128
+    front_kernel: int = 1  # taps of the first convolution
+    front_relu: bool = False  # ReLU behind it (ClariNet)
+    front_skip: bool = False  # its output joins the skips (VQ-VAE-WaveNet)
+    scalar_input: bool = False  # mu_law: the companded value as one channel, instead of an embedding of the class
+    residual_scale: float = math.sqrt(0.5)  # 1.0 = a plain sum
+    skip_scale: float | None = None  # None = sqrt(1 / n_layers)
+    upsampling: str = "repeat"  # of the condition: "repeat", or "smoothed" by learned filters
+    scales: tuple[int, ...] = (4, 4, 4, 4)  # their product is the hop: samples per frame of the condition
+    condition_kernel: int = 1  # smoothed: frames that the first convolution sees
+    condition_post: bool = False  # the condition enters the output stage as well (VQ-VAE-WaveNet)
+    speaker_dim: int = 0  # size of the learned speaker vector; 0 = no speakers
+    dropout: float = 0.0  # on each layer's input
+    weight_norm: bool = False
+
+    def __post_init__(self):
+        if self.output not in OUTPUTS:
+            raise UnknownName("output", self.output, OUTPUTS)
+        if self.upsampling not in UPSAMPLINGS:
+            raise UnknownName("upsampling", self.upsampling, UPSAMPLINGS)
+        if self.n_stacks < 1 or self.n_layers < 1 or self.n_layers % self.n_stacks:
+            raise SpeechlibError(f"{self.n_layers} layers do not divide into {self.n_stacks} stacks")
+        if self.gate_channels % 2:
+            raise SpeechlibError(f"gate_channels is {self.gate_channels}: an even number, it is cut into two halves")
+        if self.kernel_size < 2 or self.front_kernel < 1:
+            raise SpeechlibError(
+                f"kernel_size {self.kernel_size} must be at least 2, front_kernel {self.front_kernel} at least 1"
+            )
+        if self.condition_kernel % 2 == 0:
+            raise SpeechlibError(f"condition_kernel {self.condition_kernel} must be odd: a frame stays in its place")
+        if not self.scales or min(self.scales) < 1:
+            raise SpeechlibError(f"scales {self.scales} must be whole numbers from 1")
+
+    @property
+    def hop(self) -> int:
+        """Samples per frame of the condition."""
+        return math.prod(self.scales)
+
+    @property
+    def dilations(self) -> tuple[int, ...]:
+        return tuple(2 ** (layer % (self.n_layers // self.n_stacks)) for layer in range(self.n_layers))
+
+    @property
+    def receptive_field(self) -> int:
+        """Samples that the parameters of one sample depend on (the condition's own reach is not counted)."""
+        return (self.kernel_size - 1) * sum(self.dilations) + self.front_kernel
+
+    @property
+    def distribution(self) -> Distribution:
+        if self.output == "mu_law":
+            return MuLaw(self.quantization_channels)
+        if self.output == "logistic":
+            return LogisticMixture(self.n_mixtures, self.min_log_scale)
+        return Gaussian(self.min_log_scale)
+
+
+class Front(nn.Module):
+    """Samples (B, S), or their classes -> (B, R, S): a causal convolution.
+
+    Of one-hot classes it would be a convolution of Q channels; a row of a table per tap and class is the same sum.
+    """
+
+    def __init__(self, config: WaveNetConfig):
+        super().__init__()
+        self.kernel, self.channels = config.front_kernel, config.residual_channels
+        self.classes = config.quantization_channels if config.output == "mu_law" else 0
+        self.is_table = bool(self.classes) and not config.scalar_input
+        if self.is_table:
+            self.table = nn.Embedding(self.classes, self.kernel * self.channels)
+            nn.init.normal_(self.table.weight, std=self.kernel**-0.5)
+            self.bias = nn.Parameter(torch.zeros(self.channels))
+        else:
+            self.conv = _conv(1, self.channels, self.kernel, config.weight_norm)
+
+    def forward(self, wave: Tensor) -> Tensor:
+        if not self.is_table:
+            if self.classes:
+                wave = mu_law.encode(wave, self.classes) * (2 / (self.classes - 1)) - 1  # companded
+            # the zeros before the beginning are padding, not class 0
+            return self.conv(F.pad(wave[:, None].to(self.conv.weight.dtype), (self.kernel - 1, 0)))
+        rows = self.table(mu_law.encode(wave, self.classes)).unflatten(2, (self.kernel, self.channels))  # (B, S, k, R)
+        total = self.bias[:, None]
+        for tap in range(self.kernel):
+            late = self.kernel - 1 - tap
+            total = total + F.pad(rows[:, : rows.shape[1] - late, tap].transpose(1, 2), (late, 0))
+        return total
+
+
+class Layer(nn.Module):
+    """x (B, R, S), condition (B, G, S) or None -> residual (B, R, S), skip (B, K, S)."""
+
+    def __init__(self, config: WaveNetConfig, dilation: int):
+        super().__init__()
+        normed, half = config.weight_norm, config.gate_channels // 2
+        self.reach = (config.kernel_size - 1) * dilation
+        self.scale, self.sizes = config.residual_scale, (config.residual_channels, config.skip_channels)
+        self.dropout = nn.Dropout(config.dropout)
+        self.gate = _conv(config.residual_channels, config.gate_channels, config.kernel_size, normed, dilation)
+        self.out = _conv(half, sum(self.sizes), 1, normed)  # residual and skip in one product
+
+    def forward(self, x: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
+        z = self.gate(F.pad(self.dropout(x), (self.reach, 0)))
+        if condition is not None:
+            z = z + condition
+        a, b = z.chunk(2, dim=1)
+        residual, skip = self.out(a.tanh() * b.sigmoid()).split(self.sizes, dim=1)
+        return (x + residual) * self.scale, skip
+
+
+class WaveNet(nn.Module):
+    """wave (B, S), condition (B, n_condition, T), speaker (B,) -> parameters (B, P, S) of `self.distribution`.
+
+    S lies between (T - 1) hop and T hop. Sizes of 0 mean no condition, no speakers.
+    """
+
+    def __init__(self, config: WaveNetConfig, n_condition: int = 0, n_speakers: int = 0):
+        super().__init__()
+        if bool(config.speaker_dim) != bool(n_speakers):
+            raise SpeechlibError(f"{n_speakers} speakers with vectors of size {config.speaker_dim}: both or none")
+        self.config, self.sizes = config, {"n_condition": n_condition, "n_speakers": n_speakers}
+        self.distribution = config.distribution
+        gates, post = config.n_layers * config.gate_channels, config.skip_channels
+        width = gates + post if config.condition_post else gates
+        self.front = Front(config)
+        self.front_skip = _conv(config.residual_channels, post, 1, config.weight_norm) if config.front_skip else None
+        self.layers = nn.ModuleList(Layer(config, dilation) for dilation in config.dilations)
+        # one product for all layers, cut into pieces: rows [0, G) are layer 0's, the last may be the output stage's
+        self.condition = _conv(n_condition, width, 1, config.weight_norm, bias=False) if n_condition else None
+        self.inputs = Standardise(n_condition)  # the condition comes as it is measured; the identity until `fit`
+        self.upsample = None  # "repeat" needs none: it commutes with the product and happens behind it
+        if n_condition and config.upsampling == "smoothed":
+            self.upsample = Smoothed(n_condition, config.scales, config.condition_kernel)
+        self.speakers = nn.Embedding(n_speakers, config.speaker_dim) if n_speakers else None
+        self.speaker = _conv(config.speaker_dim, width, 1, config.weight_norm, bias=False) if n_speakers else None
+        if self.speakers is not None:
+            nn.init.normal_(self.speakers.weight, std=0.1)
+        self.post_1 = _conv(post, post, 1, config.weight_norm)
+        self.post_2 = _conv(post, self.distribution.n_parameters, 1, config.weight_norm)
+
+    @property
+    def receptive_field(self) -> int:
+        return self.config.receptive_field
+
+    def forward(self, wave: Tensor, condition: Tensor | None = None, speaker: Tensor | None = None) -> Tensor:
+        """Teacher forcing: the parameters of every sample of wave (B, S) in [-1, 1], given those before it."""
+        conditions = self.conditions(condition, speaker, wave.shape[-1])
+        x = self.front(F.pad(wave, (1, 0))[:, :-1])
+        if self.config.front_relu:
+            x = F.relu(x)
+        total = self.front_skip(x) if self.front_skip is not None else 0
+        for layer, added in zip(self.layers, conditions):
+            x, skip = layer(x, added)
+            total = total + skip
+        total = F.relu(total * self.skip_scale)
+        total = self.post_1(total)
+        if self.config.condition_post and conditions[-1] is not None:
+            total = total + conditions[-1]
+        return self.post_2(F.relu(total))
+
+    def nll(self, wave: Tensor, condition: Tensor | None = None, speaker: Tensor | None = None) -> Tensor:
+        """-log p (B, S) in nats of each sample, given those before it."""
+        return self.distribution.nll(self(wave, condition, speaker), wave)
+
+    @property
+    def skip_scale(self) -> float:
+        return self.config.n_layers**-0.5 if self.config.skip_scale is None else self.config.skip_scale
+
+    def speaker_vector(self, speaker: Tensor | None) -> Tensor | None:
+        """Speaker (B,), -1 = nobody -> what it adds to every layer (B, width), None for a model without speakers.
+
+        Nobody's vector is zero: unlike every speaker's, and no speaker stands in for it.
+        """
+        known = self.sizes["n_speakers"]
+        if self.speakers is None:
+            if speaker is not None:
+                raise SpeechlibError("speakers were given to a model that knows none (speaker_dim 0)")
+            return None
+        if speaker is None:
+            raise SpeechlibError("this model was trained with speakers: give their indices (B,), -1 for nobody")
+        if not ((speaker >= -1) & (speaker < known)).all():
+            raise SpeechlibError(f"speakers {speaker.tolist()} for a model of {known}, counted from 0 (-1: nobody)")
+        vector = self.speakers(speaker.clamp(min=0)) * (speaker >= 0)[:, None]
+        return self.speaker(vector[:, :, None])[:, :, 0]
+
+    def frames(self, condition: Tensor | None, n_samples: int | None = None) -> Tensor | None:
+        """Checked condition (B, C, T) -> what `self.condition` is applied to: frames for "repeat", else samples."""
+        if self.condition is None:
+            if condition is not None:
+                raise SpeechlibError("a condition was given to a model that takes none (n_condition 0)")
+            return None
+        channels, hop = self.sizes["n_condition"], self.config.hop
+        if condition is None or condition.ndim != 3 or condition.shape[1] != channels:
+            got = "none" if condition is None else f"one of shape {tuple(condition.shape)}"
+            raise SpeechlibError(f"this model needs a condition (B, {channels}, T), got {got}")
+        n_frames = condition.shape[2]
+        if n_samples is not None and not (n_frames - 1) * hop <= n_samples <= n_frames * hop:
+            raise SpeechlibError(
+                f"wave of {n_samples} samples, {n_frames} frames x {hop} samples = {n_frames * hop}: "
+                "condition and wave must cover the same stretch (was the wave cut after the condition was made?)"
+            )
+        condition = self.inputs(condition)
+        return condition if self.upsample is None else self.upsample(condition)
+
+    def conditions(self, condition: Tensor | None, speaker: Tensor | None, n_samples: int) -> list[Tensor | None]:
+        """What each layer's gate gets (B, G, S), or (B, G, 1) from a speaker alone; last, the output stage's."""
+        frames, vector = self.frames(condition, n_samples), self.speaker_vector(speaker)
+        widths = [self.config.gate_channels] * self.config.n_layers
+        widths += [self.config.skip_channels] if self.config.condition_post else []
+        pieces: list[Tensor | None] = [None] * len(widths)
+        if frames is not None:
+            weight = self.condition.weight.split(widths)
+            pieces = [F.conv1d(frames, part) for part in weight]
+            if self.config.upsampling == "repeat":  # projected at frame rate: hop times less work
+                pieces = [part.repeat_interleave(self.config.hop, dim=2) for part in pieces]
+            pieces = [part[:, :, :n_samples] for part in pieces]
+        if vector is not None:
+            spoken = vector[:, :, None].split(widths, dim=1)
+            pieces = [s if part is None else part + s for part, s in zip(pieces, spoken)]
+        return pieces
+
+
+def _conv(n_in: int, n_out: int, kernel: int, normed: bool, dilation: int = 1, bias: bool = True) -> nn.Module:
+    layer = nn.Conv1d(n_in, n_out, kernel, dilation=dilation, bias=bias)
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    if bias:
+        nn.init.zeros_(layer.bias)
+    return weight_norm(layer) if normed else layer
