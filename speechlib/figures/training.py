@@ -26,7 +26,8 @@ _LOGARITHMIC = {*TERMS, "gradient_norm"}
 
 def smooth(values: Sequence[float], window: int = 201, order: int = 7) -> np.ndarray:
     """Savitzky-Golay with the source's window 201 and order 7; a shorter curve takes the longest odd window it has, and
-    an order that is lower in proportion.
+    an order that is lower in proportion. The curve is mirrored at its ends: a polynomial with nothing beyond the last
+    value to hold it swings, and would draw a loss that rises at the end of every training.
 
     Every value becomes that of the polynomial fitted to the window around it. (scipy's savgol_filter fits powers of up
     to 100 ** 7 and loses all digits at these settings; Chebyshev polynomials on [-1, 1] lose none.)
@@ -38,9 +39,9 @@ def smooth(values: Sequence[float], window: int = 201, order: int = 7) -> np.nda
     if window <= order + 1:
         return values
     basis = np.polynomial.chebyshev.chebvander(np.linspace(-1, 1, window), order)
-    fit, half = basis @ np.linalg.pinv(basis), window // 2  # fit @ window of values = values of its polynomial
-    inside = np.correlate(values, fit[half], "valid")
-    return np.concatenate([fit[:half] @ values[:window], inside, fit[half + 1 :] @ values[-window:]])
+    half = window // 2
+    centre = (basis @ np.linalg.pinv(basis))[half]  # centre @ window of values = its polynomial in the middle
+    return np.correlate(np.pad(values, half, mode="reflect"), centre, "valid")
 
 
 def band(steps: Sequence[int], values: Sequence[float], bins: int = 15) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
