@@ -36,7 +36,7 @@ def smooth(values: Sequence[float], window: int = 201, order: int = 7) -> np.nda
     longest = len(values) - (len(values) + 1) % 2
     if longest < window:
         window, order = longest, max(1, round(order * longest / window))
-    if window <= order + 1:
+    if window < 5:
         return values
     basis = np.polynomial.chebyshev.chebvander(np.linspace(-1, 1, window), order)
     half = window // 2
