@@ -13,6 +13,8 @@ BIN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 endif
 
+ALLOW_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
+
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -31,7 +33,7 @@ bench: $(READY)  ## what is fast and what is not, against its target
 		--benchmark-json=outputs/benchmarks/latest.json
 
 lab: $(READY)  ## the notebooks in JupyterLab, to explore
-	$(BIN) -m jupyterlab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks
+	$(BIN) -m jupyterlab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks $(ALLOW_ROOT)
 
 clean:  ## remove the environment and executed notebooks; corpora and trained models stay
 	rm -rf $(or $(VENV),.venv) outputs/batches outputs/index.html .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -210,26 +211,27 @@ class _Console:
     def __init__(self, folder: Path):
         self.folder, self.live = folder, sys.stdout.isatty()
         self.running: dict[str, str] = {}
+        self.shown = ""
 
     def report(self, event: str, name: str, entry: dict) -> None:
         from .index_page import clock
 
-        self._clear()
         if event == "finished":
             self.running.pop(name, None)
+            self._show("")
             print(self._line(name, entry), flush=True)
         else:
             cell, cells, seconds = (entry.get(key, 0) for key in ("cell", "cells", "seconds"))
             self.running[name] = f"{name} cell {cell}/{cells or '?'} {clock(seconds)}"
             if event == "started" and not self.live:
                 print(f"{name:28} started", flush=True)
-        if self.live and self.running:
-            width = os.get_terminal_size().columns - 1
-            print("  ".join(self.running.values())[:width], end="", flush=True)
+        self._show("  ".join(self.running.values()))
 
-    def _clear(self) -> None:
-        if self.live:
-            print("\r\033[K", end="")
+    def _show(self, text: str) -> None:
+        text = text[: shutil.get_terminal_size().columns - 1]
+        if self.live and text != self.shown:
+            print(f"\r\033[K{text}", end="", flush=True)
+            self.shown = text
 
     def _line(self, name: str, entry: dict) -> str:
         from .index_page import clock

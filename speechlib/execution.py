@@ -54,7 +54,7 @@ class Job:
 
 
 def execute(job: Job) -> dict:
-    """The record of one execution: status, cell, cells, exception, seconds, peak_memory (bytes).
+    """The record of one execution: status, cell, cells, exception, peak_memory (bytes).
 
     status is done, failed (a cell raised), died (the kernel was killed) or timed out (a cell took longer than
     job.timeout). Whatever was executed until then is in job.output, signed, and in job.page.
@@ -64,7 +64,6 @@ def execute(job: Job) -> dict:
     from nbformat.sign import NotebookNotary
     from papermill import PapermillExecutionError
 
-    started = time.time()
     record = {"status": "running", "cell": 0, "cells": 0, "exception": None}
     part = Path(job.record).with_suffix(".part.ipynb")
     try:
@@ -89,7 +88,7 @@ def execute(job: Job) -> dict:
             page.write_text(_page(notebook, Path(job.source).stem), encoding="utf-8")
     bytes_per_unit = 1 if sys.platform == "darwin" else 1024
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * bytes_per_unit  # of the kernel: the largest child
-    return record | {"seconds": round(time.time() - started, 2), "peak_memory": peak}
+    return record | {"peak_memory": peak}
 
 
 def _papermill(job: Job, output: Path, record: dict) -> None:
@@ -176,8 +175,9 @@ class Process:
         """The record so far; its status is `running` until the process is gone."""
         code = self.popen.poll()
         record = files.read_json(self.record) if self.record.exists() else {"status": "running", "cell": 0, "cells": 0}
+        record |= {"seconds": round(time.time() - self.started, 1)}
         if code is None:
-            return record | {"status": "running", "seconds": time.time() - self.started}
+            return record | {"status": "running"}
         if record["status"] == "running":
             record |= {"status": "died", "exception": f"the process that executes it ended with code {code}"}
         return record

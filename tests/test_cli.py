@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from speechlib import audio, presets, runs, workbook
-from speechlib.__main__ import main
+from speechlib.__main__ import _Console, main
 
 SMALL = {"training.steps": 2, "training.validate_every": 2, "training.checkpoint_every": 2}
 
@@ -100,6 +100,18 @@ def test_run_passes_everything_on(workspace, capsys, monkeypatch):
     assert summary.startswith("1 of 2 notebooks up to date: ")
     main(["run", "--from", "42", "--name", "mine"])
     assert asked[1] == ("mine", ["42_clustering", "44_sweeps"], {}, 1, False, 1800)
+
+
+def test_a_terminal_shows_what_is_under_way(workspace, capsys):
+    console = _Console(workspace)
+    console.live = True
+    console.report("started", "00_start_here", {})
+    console.report("progress", "00_start_here", {"cell": 2, "cells": 9, "seconds": 61})
+    console.report("progress", "00_start_here", {"cell": 2, "cells": 9, "seconds": 61.2})  # nothing new to show
+    console.report("finished", "00_start_here", {"status": "done", "seconds": 65, "peak_memory": 2**20})
+    lines = [line.strip() for line in capsys.readouterr().out.replace("\n", "\r\033[K").split("\r\033[K")]
+    assert lines[1:3] == ["00_start_here cell 0/? 0:00", "00_start_here cell 2/9 1:01"]
+    assert lines[3].split() == ["00_start_here", "done", "1:05", "1", "MB"]
 
 
 def test_corpus_lists_speakers_and_what_was_left_out(tones, capsys):
