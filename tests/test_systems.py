@@ -139,17 +139,20 @@ def test_validation_runs_on_the_validation_part_only(trained):
     assert seen <= set(data.split["val"])
 
 
+AS_IT_COMES = {"model.jitter": 0.3, "training.precision": "auto", "training.ema_decay": 0.9}
+
+
 TRAIN = """
 import time
 import test_systems
 from speechlib import systems
-systems.train(test_systems.smoke(**{"model.jitter": 0.12}), lambda done, total, text: time.sleep(0.2))
+systems.train(test_systems.smoke(**test_systems.AS_IT_COMES), lambda done, total, text: time.sleep(0.2))
 """
 
 
 def test_killed_and_trained_again_it_is_the_same_to_the_bit(workspace, monkeypatch):
-    """With everything that could differ: k-means start, re-seeded codes, jitter, Adam's moments."""
-    experiment = smoke(**{"model.jitter": 0.12})
+    """With everything that could differ: k-means start, re-seeded codes, jitter, moments, averages, bf16."""
+    experiment = smoke(**AS_IT_COMES)
     whole = systems.train(experiment)
     monkeypatch.setenv("SPEECHLIB_OUTPUTS", str(workspace / "killed"))
     process = subprocess.Popen([sys.executable, "-c", TRAIN], cwd=os.path.dirname(__file__))

@@ -25,17 +25,18 @@ _LOGARITHMIC = {*TERMS, "gradient_norm"}
 
 
 def smooth(values: Sequence[float], window: int = 201, order: int = 7) -> np.ndarray:
-    """Savitzky-Golay with the source's window 201 and order 7; a shorter curve takes the longest odd window it has, and
-    an order that is lower in proportion. The curve is mirrored at its ends: a polynomial with nothing beyond the last
-    value to hold it swings, and would draw a loss that rises at the end of every training.
+    """Savitzky-Golay with the source's window 201 and order 7; a curve shorter than five windows takes a fifth of it,
+    and an order lower in proportion, so that a steep beginning stays steep. The curve is mirrored at its ends: a
+    polynomial with nothing beyond the last value to hold it swings, and would draw a loss that rises at the end of
+    every training.
 
     Every value becomes that of the polynomial fitted to the window around it. (scipy's savgol_filter fits powers of up
     to 100 ** 7 and loses all digits at these settings; Chebyshev polynomials on [-1, 1] lose none.)
     """
     values = np.asarray(values, dtype=float)
-    longest = len(values) - (len(values) + 1) % 2
-    if longest < window:
-        window, order = longest, max(1, round(order * longest / window))
+    fifth = len(values) // 5 - (len(values) // 5 + 1) % 2  # odd
+    if fifth < window:
+        window, order = fifth, max(1, round(order * fifth / window))
     if window < 5:
         return values
     basis = np.polynomial.chebyshev.chebvander(np.linspace(-1, 1, window), order)
@@ -217,7 +218,7 @@ def seed_stability(values: Mapping[str, Mapping[str, Sequence[float]]], seeds: S
             bars = ax.bar(
                 at, [scores[j] for scores in experiments.values()], 0.92 * width, color=colour, label=f"seed {seed}"
             )
-            ax.bar_label(bars, fmt="%.3f", fontsize=8, padding=2)
+            ax.bar_label(bars, fmt="%.3f", fontsize=7, padding=2)
         ax.set_xticks(range(len(experiments)), list(experiments))
         ax.set_title(LABELS.get(metric, metric))
         ax.margins(y=0.12)
