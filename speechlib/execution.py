@@ -166,7 +166,8 @@ class Process:
         description = self.record.with_suffix(".job.json")
         files.write_json(description, asdict(job))
         command = [sys.executable, "-m", "speechlib.execution", str(description)]
-        environment = {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(files.ROOT)} | os.environ
+        # The kernel named python3 has to be this environment's, not one that its user installed elsewhere.
+        environment = {"OMP_NUM_THREADS": str(threads), "JUPYTER_PREFER_ENV_PATH": "1"} | os.environ
         with log.open("w") as out:
             streams = {"stdin": subprocess.PIPE, "stdout": out, "stderr": subprocess.STDOUT}
             self.popen = subprocess.Popen(command, env=environment, start_new_session=True, **streams)

@@ -8,15 +8,17 @@ system and can be copied with the folder. What a card shows comes from the execu
 import json
 import math
 import re
+from contextlib import suppress
 from datetime import datetime
 from html import unescape
 from pathlib import Path
 
 from . import files, runs
-from .errors import SpeechlibError
+from .errors import BadFile, SpeechlibError
 
 NUMBERS_MIME = "application/vnd.speechlib.numbers+json"  # as widgets.key_numbers writes it
 MOST_PLAYERS = 4
+EXECUTED = ("done", "cached", "failed", "died", "timed out")
 STATES = ("done", "cached", "running", "waiting", "failed", "died", "timed out", "not run", "interrupted")
 
 
@@ -51,8 +53,11 @@ def write(name: str) -> Path:
 
 
 def _manifests() -> list[dict]:
-    """Of all batches, the latest first."""
-    found = [files.read_json(path) for path in (files.outputs_dir() / "batches").glob("*/manifest.json")]
+    """Of all batches that can be read, the latest first."""
+    found = []
+    for manifest in (files.outputs_dir() / "batches").glob("*/manifest.json"):
+        with suppress(BadFile):
+            found.append(files.read_json(manifest))
     return sorted(found, key=lambda manifest: manifest["started"], reverse=True)
 
 
@@ -67,14 +72,14 @@ def _template():
 
 
 def _card(folder: Path, name: str, entry: dict) -> dict:
-    """What the template shows of one notebook. One that was not executed yet has a name and a status only."""
-    card = {"name": name, "title": name, "entry": entry, "numbers": {}, "figure": None, "players": []}
-    path = folder / f"{name}.ipynb"
-    card["has"] = {kind: (folder / file).exists() for kind, file in
-                   (("page", f"{name}.html"), ("notebook", f"{name}.ipynb"), ("log", f"logs/{name}.log"))}  # fmt: skip
-    if not card["has"]["notebook"]:
+    """What the template shows of one notebook; of one that was not executed, no older results."""
+    card = {"name": name, "title": name, "entry": entry, "numbers": {}, "figure": None, "players": [], "links": {}}
+    links = {"read": f"{name}.html", "notebook": f"{name}.ipynb", "log": f"logs/{name}.log"}
+    if entry["status"] in EXECUTED:
+        card["links"] = {text: link for text, link in links.items() if (folder / link).exists()}
+    if "notebook" not in card["links"]:
         return card
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    cells = json.loads((folder / links["notebook"]).read_text(encoding="utf-8"))["cells"]
     headings = [line for cell in cells for line in "".join(cell["source"]).splitlines()
                 if cell["cell_type"] == "markdown" and line.startswith("# ")]  # fmt: skip
     card["title"] = headings[0].lstrip("# ").strip() if headings else name

@@ -215,7 +215,8 @@ class _Batch:
         self.given, self.fingerprints = given, fingerprints
         self.waiting, self.running = list(notebooks), {}
         path = self.folder / "manifest.json"
-        self.before = files.read_json(path)["notebooks"] if path.exists() else {}
+        manifest = files.read_json(path) if path.exists() else {}
+        self.before = manifest["notebooks"] if manifest.get("format") == FORMAT else {}
         for entry in self.before.values():
             if entry["status"] in ("waiting", "running"):  # its runner was killed
                 entry["status"] = "interrupted"

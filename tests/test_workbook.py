@@ -361,11 +361,26 @@ def test_a_card_shows_what_its_cells_tag_and_escapes_all_text(workspace):
     (folder / "manifest.json").write_text(json.dumps(manifest | {"versions": versions}))
     text = index_page.write(index_page.latest()).read_text()
     for expected in (
+        'href="batches/mine/00_codes.ipynb"',
         "Codes &lt;b&gt;&amp;&lt;/b&gt; phones", "NMI &lt;of codes&gt;", "<dd>0.412</dd>", "<dd>1,024</dd>", "1:15",
         'src="data:image/png;base64,iVBORw0KGgo="', "audio/flac", "In [3]: ValueError: &lt;script&gt;",
         "2 January 2026",
     ):  # fmt: skip
         assert expected in text
+    waiting = manifest | {"versions": versions, "notebooks": {"00_codes": {"status": "not run", "exception": "needs"}}}
+    (folder / "manifest.json").write_text(json.dumps(waiting))
+    text = index_page.write("mine").read_text()
+    assert "image/png" not in text  # older results are not shown as if they were of this batch
+    assert 'href="batches/mine/00_codes.ipynb"' not in text
+
+
+def test_a_damaged_manifest(pair):
+    """Stops its own batch with a clear message, and no other."""
+    workbook.folder("bad").mkdir(parents=True)
+    (workbook.folder("bad") / "manifest.json").write_text('{"name": "bad", "noteb')
+    with pytest.raises(BadFile, match="truncated by a kill or a full disk"):
+        workbook.run("bad", pair)
+    assert statuses("good", pair[:1]) == ["done"]
 
 
 def test_no_batch_no_page(workspace):
