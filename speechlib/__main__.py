@@ -99,9 +99,9 @@ def _index(options) -> None:
 
 
 def _list(options) -> None:
-    from . import index_page, runs
+    from . import index_page, runs, systems
 
-    rows = [_run_row(run) for run in runs.list_runs()]
+    rows = [_run_row(run) for run in runs.list_runs(check=systems.experiment_of)]
     if options.json:
         print(json.dumps(rows, indent=2, ensure_ascii=False))
     for row in [] if options.json else rows:
@@ -128,7 +128,7 @@ def _train(options) -> int:
     changes = dict(_change(text) for text in options.changes)
     experiment = presets.get(options.system, options.preset, options.corpus, options.corpus_root, options.seed, changes)
     run = systems.train(experiment, training.bar())
-    return _report([run])
+    return _report([run]) if training.start_accelerator().is_main_process else 0  # several devices: one tells
 
 
 def _sweep(options) -> int:
