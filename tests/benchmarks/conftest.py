@@ -4,7 +4,10 @@ A benchmark puts name, figure, unit, target (None: only for comparison) and dire
 into its extra_info, from where they also go into the JSON under outputs/benchmarks.
 """
 
+import pytest
 
+
+@pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter, config):
     told = [bench.extra_info for bench in config._benchmarksession.benchmarks if "figure" in bench.extra_info]
     if not told:
