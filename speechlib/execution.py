@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -53,11 +54,12 @@ class Job:
     timeout: int
 
 
-def execute(job: Job) -> dict:
+def execute(job: Job, sockets: str) -> dict:
     """The record of one execution: status, cell, cells, exception, peak_memory (bytes).
 
     status is done, failed (a cell raised), died (the kernel was killed) or timed out (a cell took longer than
-    job.timeout). Whatever was executed until then is in job.output, signed, and in job.page.
+    job.timeout). Whatever was executed until then is in job.output, signed, and in job.page. The kernel is talked to
+    through files in the folder `sockets`: kernels that start together cannot take each other's, as they can TCP ports.
     """
     import nbformat
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
@@ -67,7 +69,7 @@ def execute(job: Job) -> dict:
     record = {"status": "running", "cell": 0, "cells": 0, "exception": None}
     part = Path(job.record).with_suffix(".part.ipynb")
     try:
-        _papermill(job, part, record)
+        _papermill(job, part, record, sockets)
         record["status"] = "done"
     except PapermillExecutionError as error:
         reason = _one_line(f"{error.ename}: {error.evalue}")
@@ -91,7 +93,7 @@ def execute(job: Job) -> dict:
     return record | {"peak_memory": peak}
 
 
-def _papermill(job: Job, output: Path, record: dict) -> None:
+def _papermill(job: Job, output: Path, record: dict, sockets: str) -> None:
     import papermill
     from papermill.clientwrap import PapermillNotebookClient
     from papermill.engines import NBClientEngine, papermill_engines
@@ -120,25 +122,23 @@ def _papermill(job: Job, output: Path, record: dict) -> None:
     def on_notebook_start(notebook):
         record["cells"] = sum(cell.cell_type == "code" for cell in notebook.cells)
 
-    with tempfile.TemporaryDirectory(prefix="speechlib-") as folder:
-        # Sockets in a folder of their own: kernels that start together cannot take each other's, as they can TCP ports.
-        ipc = {"transport": "ipc", "ip": f"{folder}/kernel"}
-        papermill.execute_notebook(
-            job.source,
-            str(output),
-            job.parameters,
-            engine_name="speechlib",
-            kernel_name="python3",
-            progress_bar=False,
-            log_output=True,
-            cwd=str(files.ROOT),
-            start_timeout=START_TIMEOUT,
-            execution_timeout=job.timeout,
-            coalesce_streams=True,
-            config=Config({"KernelManager": ipc, "AsyncKernelManager": ipc}),
-            on_notebook_start=on_notebook_start,
-            on_cell_start=on_cell_start,
-        )
+    ipc = {"transport": "ipc", "ip": f"{sockets}/kernel"}
+    papermill.execute_notebook(
+        job.source,
+        str(output),
+        job.parameters,
+        engine_name="speechlib",
+        kernel_name="python3",
+        progress_bar=False,
+        log_output=True,
+        cwd=str(files.ROOT),
+        start_timeout=START_TIMEOUT,
+        execution_timeout=job.timeout,
+        coalesce_streams=True,
+        config=Config({"KernelManager": ipc, "AsyncKernelManager": ipc}),
+        on_notebook_start=on_notebook_start,
+        on_cell_start=on_cell_start,
+    )
 
 
 def _page(notebook, title: str) -> str:
@@ -188,20 +188,22 @@ class Process:
         self.popen.wait()
 
 
-def _stop_with_runner() -> None:
+def _stop_with_runner(sockets: str) -> None:
     import psutil
 
     os.read(0, 1)  # returns when the runner, which holds the other end, is gone
     for process in psutil.Process().children(recursive=True):
         process.kill()
+    shutil.rmtree(sockets, ignore_errors=True)
     os._exit(1)
 
 
 def main(path: str) -> None:
     job = configs.from_dict(Job, files.read_json(path))
-    threading.Thread(target=_stop_with_runner, daemon=True).start()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stdout)
-    files.write_json(job.record, execute(job))
+    with tempfile.TemporaryDirectory(prefix="speechlib-") as sockets:
+        threading.Thread(target=_stop_with_runner, args=(sockets,), daemon=True).start()
+        files.write_json(job.record, execute(job, sockets))
 
 
 if __name__ == "__main__":
