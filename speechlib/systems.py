@@ -245,14 +245,18 @@ def evaluate(trained: Trained) -> dict[str, float]:
     }
 
 
-def baseline(trained: Trained, part: str = "val") -> np.ndarray:
+def baseline(trained: Trained, part: str = "val", statics_only: bool = False) -> np.ndarray:
     """Codes (N,) of k-means, a row for each of `tokens(trained, part)`: as many clusters as a codebook has codes, on
     the standardised inputs at the times of the codes, fitted on some 500 utterances of the training part.
+
+    `statics_only` leaves out the differences among the features: fewer numbers, and a harder rival.
     """
     train, split = trained.data.split["train"], trained.data.split[part]
-    fit = _frames(trained, train[:: max(1, len(train) // 500)])
+    config = trained.data.pack.config_of(trained.experiment.inputs)
+    kept = slice(config.n_static if statics_only else None)
+    fit = _frames(trained, train[:: max(1, len(train) // 500)])[:, kept]
     n_clusters = min(trained.experiment.model.codebook_size, len(fit))
-    return kmeans(fit, _frames(trained, split), n_clusters, trained.experiment.seed)
+    return kmeans(fit, _frames(trained, split)[:, kept], n_clusters, trained.experiment.seed)
 
 
 def _frames(trained: Trained, indices: list[int]) -> np.ndarray:
