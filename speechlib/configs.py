@@ -85,8 +85,12 @@ def typed(hint, value, name: str):
     if origin in (Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
+        options = [option for option in arguments if option is not type(None)]
+        if isinstance(value, dict) and all(dataclasses.is_dataclass(option) for option in options):
+            # which of several configs is meant shows in the names of the fields
+            return typed(max(options, key=lambda option: _overlap(option, value)), value, name)
         errors = []
-        for option in (a for a in arguments if a is not type(None)):
+        for option in options:
             try:
                 return typed(option, value, name)
             except SpeechlibError as error:
@@ -113,3 +117,9 @@ def typed(hint, value, name: str):
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         raise SpeechlibError(f"{name} needs {hint.__name__}, got {value!r} ({type(value).__name__})")
     return value
+
+
+def _overlap(cls, values: dict) -> tuple[int, int]:
+    """How many of the keys are fields of cls, and how few of its fields are missing."""
+    known = {field.name for field in dataclasses.fields(cls)}
+    return len(known & values.keys()), -len(known - values.keys())

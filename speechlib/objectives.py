@@ -44,11 +44,17 @@ def wavenet(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         raise SpeechlibError("WaveNet learns from waves, this batch has none: Crops(..., audio=True)")
     condition = batch.inputs if model.sizes["n_condition"] else None
     speaker = batch.speaker if model.sizes["n_speakers"] else None
-    nll = model.nll(batch.audio, condition, speaker)
+    nll = model.nll(dithered(batch.audio, model.config.dither), condition, speaker)
     hop = batch.audio.shape[1] // batch.inputs.shape[2]
     inside = torch.arange(nll.shape[1], device=nll.device) < batch.length[:, None] * hop  # (B, S)
     loss = (nll * inside).sum() / inside.sum().clamp(min=1)
     return {"loss": loss, "bits": loss / math.log(2)}
+
+
+def dithered(wave: Tensor, deviation: float) -> Tensor:
+    """Wave (B, S) with white noise added. In digital silence every sample is sure to follow: a model that has learned
+    so never begins to speak again."""
+    return (wave + deviation * torch.randn_like(wave)).clamp(-1, 1) if deviation else wave
 
 
 def _masked_mse(prediction: Tensor, target: Tensor, length: Tensor) -> Tensor:

@@ -35,6 +35,7 @@ class TrainingConfig:
     n_frames: int = 47  # length of a crop
     learning_rate: float = 2e-4
     schedule: str = "constant"  # constant, or cosine: down to zero at the last step
+    learning_rates: tuple[tuple[int, float], ...] = ()  # (step, rate): from that step on, instead of learning_rate
     warmup: int = 0  # steps over which the learning rate rises to its value
     optimizer: str = "adam"  # adam or adamw
     amsgrad: bool = False
@@ -72,6 +73,11 @@ class TrainingConfig:
                 raise SpeechlibError(f"training.{name} is {getattr(self, name)}, needs 1 or more")
         if not self.learning_rate > 0:
             raise SpeechlibError(f"training.learning_rate is {self.learning_rate}, needs more than 0")
+        first = [step for step, _ in self.learning_rates]
+        if first != sorted(set(first)) or any(rate <= 0 for _, rate in self.learning_rates):
+            raise SpeechlibError(
+                f"training.learning_rates {self.learning_rates}: rising steps, each with a rate above 0"
+            )
         if not 0 <= self.ema_decay < 1:
             raise SpeechlibError(f"training.ema_decay is {self.ema_decay}, needs 0 (off) to less than 1")
 
@@ -191,12 +197,14 @@ def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Opti
 
 
 def learning_rate(config: TrainingConfig, step: int) -> float:
-    """Of step 1, 2, ... config.steps: a linear rise over `warmup` steps, then constant or a cosine down to zero."""
+    """Of step 1, 2, ... config.steps: a linear rise over `warmup` steps, then constant, in stairs (`learning_rates`)
+    or a cosine down to zero."""
     rise = min(1.0, step / config.warmup) if config.warmup else 1.0
+    rate = ([config.learning_rate] + [rate for first, rate in config.learning_rates if step >= first])[-1]
     if config.schedule == "constant":
-        return config.learning_rate * rise
+        return rate * rise
     progress = max(0, step - config.warmup) / max(1, config.steps - config.warmup)
-    return config.learning_rate * rise * (1 + math.cos(math.pi * progress)) / 2
+    return rate * rise * (1 + math.cos(math.pi * progress)) / 2
 
 
 def seed_step(seed: int, n: int) -> None:

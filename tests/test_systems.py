@@ -106,7 +106,7 @@ def test_codes_come_with_the_times_of_their_centres(trained):
 
 def test_the_baseline_sees_the_frames_of_the_codes(trained):
     index = trained.data.split["val"][0]
-    frames = systems._frames(trained, [index])
+    frames = systems.codes._frames(trained, [index])
     x = trained.model.inputs(trained.data.pack.features(index, "mfcc"))
     assert frames[5] == pytest.approx((0.5 * (x[:, 9] + x[:, 10])).numpy(), abs=1e-5)  # code 5: frames 8 to 11
 

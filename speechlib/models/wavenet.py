@@ -55,6 +55,7 @@ class WaveNetConfig:
     condition_post: bool = False  # the condition enters the output stage as well (VQ-VAE-WaveNet)
     speaker_dim: int = 0  # size of the learned speaker vector; 0 = no speakers
     dropout: float = 0.0  # on each layer's input
+    dither: float = 0.0  # deviation of the noise added to waves that are learned: digital silence never ends by itself
     weight_norm: bool = False
 
     def __post_init__(self):

@@ -1,0 +1,28 @@
+"""What to train, in one value: an Experiment holds every choice from corpus to learning rate.
+
+    presets.get("vqvae", "demo", corpus="vctk", corpus_root="/data/vctk", changes={"model.codebook_size": 100})
+
+Per system three presets: `smoke` (seconds, to see that all works), `demo` (a minute or two on two cores, results worth
+looking at) and `paper` (the source's own numbers). A variant is one `replace(...)`; many are a Sweep (Python or YAML).
+One file per system; `catalogue` lists them.
+"""
+
+from .catalogue import PRESETS, get, names
+from .experiment import WAVE, CorpusConfig, Experiment, SplitConfig
+from .named_sets import SETS, named_set
+from .sweeps import Sweep, expand, read_sweep
+
+__all__ = [
+    "PRESETS",
+    "SETS",
+    "WAVE",
+    "CorpusConfig",
+    "Experiment",
+    "SplitConfig",
+    "Sweep",
+    "expand",
+    "get",
+    "named_set",
+    "names",
+    "read_sweep",
+]

@@ -1,0 +1,60 @@
+"""One experiment: every choice from corpus to learning rate, in one frozen value that travels as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..errors import SpeechlibError, UnknownName
+from ..models.vqvae import VQVAEConfig
+from ..models.wavenet import WaveNetConfig
+from ..packs import PackConfig
+from ..training import TrainingConfig
+
+WAVE = "wave"  # among the kinds of features: the samples themselves
+ModelConfig = VQVAEConfig | WaveNetConfig
+
+
+@dataclass(frozen=True)
+class CorpusConfig:
+    name: str = "toy"
+    root: str = ""  # its folder; "" = data/<name>
+
+
+@dataclass(frozen=True)
+class SplitConfig:
+    by: str = "utterance"  # utterance, or speaker: no speaker in two parts
+    parts: dict[str, float] = field(default_factory=lambda: {"train": 0.8, "val": 0.2})
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Experiment:
+    system: str
+    preset: str
+    corpus: CorpusConfig
+    pack: PackConfig
+    split: SplitConfig
+    model: ModelConfig
+    training: TrainingConfig
+    inputs: str  # what the model reads: a kind of features, or "wave"
+    targets: str  # what it is to give: a kind of features, or "wave"
+    seed: int = 0  # of weights, batches and noise
+    source: Experiment | None = None  # the experiment that this one builds on: the codes that a prior learns
+
+    def __post_init__(self):
+        kinds = [config.kind for config in self.pack.features]
+        if not kinds:
+            raise SpeechlibError("pack.features is empty: crops are cut on the frames of at least one kind")
+        for role in ("inputs", "targets"):
+            if getattr(self, role) not in (*kinds, WAVE):
+                raise UnknownName(role, getattr(self, role), (*kinds, WAVE))
+
+    @property
+    def has_audio(self) -> bool:
+        """Whether its batches hold samples."""
+        return WAVE in (self.inputs, self.targets)
+
+    def frames(self, role: str) -> str:
+        """The kind of features in the batch's `inputs` or `targets`: where it is the wave, those it is cut by."""
+        kind = getattr(self, role)
+        return self.pack.features[0].kind if kind == WAVE else kind

@@ -1,0 +1,76 @@
+"""The nine sets of experiments that VQ-VAE-Speech ships (configurations/experiments_*.json)."""
+
+from dataclasses import replace
+
+from ..errors import UnknownName
+from .catalogue import get
+from .experiment import Experiment
+from .sweeps import Sweep, expand
+from .vqvae import epochs as _epochs
+
+
+def _set(epochs: int, batch_size: int = 2, changes: dict | None = None, **members) -> Sweep:
+    return Sweep(preset="paper", changes=_epochs(epochs, batch_size) | (changes or {}), **members)
+
+
+_K29 = {"model.codebook_size": 29}
+_JITTER, _EMA, _KAIMING = {"model.jitter": 0.12}, {"model.quantizer": "ema"}, {"model.weight_norm": True}
+
+SETS: dict[str, Sweep] = {
+    "vq44-mfcc39": _set(15, experiments={"baseline": {}, "jitter12": _JITTER}),
+    "vq29-mfcc39": _set(
+        15,
+        changes=_K29,
+        experiments={
+            "baseline": {},
+            "baseline-with-speaker-conditioning": {"model.speaker_dim": 40},
+            "jitter12": _JITTER,
+            "ema": _EMA,
+            "kaiming": _KAIMING,
+            "jitter12-ema": _JITTER | _EMA,
+            "jitter12-kaiming": _JITTER | _KAIMING,
+            "jitter12-ema-kaiming": _JITTER | _EMA | _KAIMING,
+        },
+    ),
+    "mfcc39-codebook_sizes": _set(
+        15, experiments={f"baseline-{k}": {"model.codebook_size": k} for k in (10, 44, 100, 500, 1000)}
+    ),
+    "vq44-mfcc39-batch_sizes": _set(
+        15, experiments={f"baseline-{size}": _epochs(15, size) for size in (2, 16, 32, 64)}
+    ),
+    "vq44-mfcc39-lengths": _set(
+        25, 16, {"training.n_frames": 191}, experiments={"baseline-30720": {}, "jitter12-30720": _JITTER}
+    ),
+    "vq44-mfcc39-seeds": _set(10, seeds=(1234, 5678, 4242), experiments={"baseline": {}, "jitter12": _JITTER}),
+    "mfcc39-codebook_stats": _set(
+        10,
+        changes={"model.codebook_size": 10, "model.code_dim": 2, "training.record_codebook": True},
+        experiments={"baseline": {}},
+    ),
+    "vq10x2-mfcc39": _set(15, changes={"model.codebook_size": 10, "model.code_dim": 2}, experiments={"baseline": {}}),
+    "vq44-mfcc39-gradient_stats": _set(20, 32, {"training.record_gradients": True}, experiments={"baseline": {}}),
+}
+
+
+def named_set(name: str, preset: str = "paper", corpus: str = "", corpus_root: str = "") -> dict[str, Experiment]:
+    """Name -> experiment of one of the nine sets, the source's own or in the size of another preset of VQ-VAE.
+
+    Smaller ones keep what the set is about (features, codebook, batch, learning rate) and take the preset's corpus,
+    channels, number of steps and rhythm of logging.
+    """
+    if name not in SETS:
+        raise UnknownName("set of experiments", name, SETS)
+    size = get("vqvae", preset, corpus, corpus_root)
+    if preset == "paper":
+        return expand(replace(SETS[name], corpus=corpus, corpus_root=corpus_root))
+    rhythm = ("steps", "log_every", "validate_every", "checkpoint_every", "record_every")
+    return {
+        member: replace(
+            experiment,
+            preset=preset,
+            corpus=size.corpus,
+            model=replace(experiment.model, channels=size.model.channels),
+            training=replace(experiment.training, **{field: getattr(size.training, field) for field in rhythm}),
+        )
+        for member, experiment in expand(SETS[name]).items()
+    }

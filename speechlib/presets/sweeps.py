@@ -1,0 +1,64 @@
+"""Many experiments from one description: a base, named members, a grid, seeds; in Python or YAML."""
+
+import itertools
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .. import configs
+from ..errors import BadFile, SpeechlibError
+from .catalogue import get
+from .experiment import Experiment
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Many experiments: each of `experiments` (name -> changes), at each point of `grid` (dotted name -> values), with
+    each seed; `changes` go to all of them. `read_sweep` reads these keys from YAML."""
+
+    system: str = "vqvae"
+    preset: str = "demo"
+    corpus: str = ""
+    corpus_root: str = ""
+    seeds: tuple[int, ...] = (0,)
+    changes: dict[str, Any] = field(default_factory=dict)
+    grid: dict[str, Any] = field(default_factory=dict)
+    experiments: dict[str, Any] = field(default_factory=lambda: {"": {}})
+
+
+def expand(sweep: Sweep) -> dict[str, Experiment]:
+    """Name -> experiment for every member, in order; names tell what varies: "jitter12 codebook_size=44 seed=1".
+
+    Raises UnknownName for any key that is no field, before anything is trained.
+    """
+    for name, values in sweep.grid.items():
+        if not isinstance(values, (list, tuple)) or not values:
+            raise SpeechlibError(f"grid.{name} needs a list of values, got {values!r}")
+    members = {}
+    for (name, changes), *values, seed in itertools.product(
+        sweep.experiments.items(), *sweep.grid.values(), sweep.seeds
+    ):
+        point = dict(zip(sweep.grid, values))
+        words = [name, *(f"{key.rsplit('.', 1)[-1]}={value}" for key, value in point.items())]
+        words += [f"seed={seed}"] * (len(sweep.seeds) > 1)
+        changes = sweep.changes | (changes or {}) | point  # YAML reads an empty mapping as None
+        experiment = get(sweep.system, sweep.preset, sweep.corpus, sweep.corpus_root, seed, changes)
+        members[" ".join(filter(None, words)) or sweep.preset] = experiment
+    return members
+
+
+def read_sweep(path: str | Path) -> Sweep:
+    """The sweep in a YAML file. Raises BadFile for what is no YAML mapping, UnknownName for a key that is no field."""
+    import yaml
+
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadFile(path, "does not exist") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadFile(path, f"is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise BadFile(path, f"needs the keys of a sweep (preset, seeds, grid, ...), holds {values!r}")
+    sweep = configs.from_dict(Sweep, values)
+    expand(sweep)  # whatever is misspelt in it is said now, not after the first training
+    return sweep

@@ -1,0 +1,116 @@
+"""Presets of the WaveNet vocoder: mel bands in, samples out.
+
+`paper` and its siblings are the recipes of r9y9/wavenet_vocoder on LJSpeech (egs/mulaw256, egs/mol, egs/gaussian).
+`demo` speaks at 8 kHz, as a telephone does: half the samples, and half the network that is needed to see two periods
+of a voice. `long` is `demo` trained for hours on one core: the checkpoint that comes with the package is its result.
+"""
+
+from dataclasses import replace
+
+from ..features import FeatureConfig
+from ..models.wavenet import WaveNetConfig
+from ..packs import PackConfig
+from ..training import TrainingConfig
+from .experiment import WAVE, CorpusConfig, Experiment, SplitConfig
+
+MEL_22K = FeatureConfig("log_mel", 22_050, n_fft=1024, win_length=1024, hop_length=256, f_min=125.0, f_max=7_600.0)
+MEL_8K = FeatureConfig("log_mel", 8_000, n_fft=256, win_length=256, hop_length=80, n_mels=60)
+
+_paper = Experiment(
+    system="wavenet",
+    preset="paper",
+    corpus=CorpusConfig("ljspeech"),
+    pack=PackConfig(sample_rate=22_050, features=(MEL_22K,)),
+    split=SplitConfig(parts={"train": 0.9, "val": 0.1}),
+    model=WaveNetConfig(
+        n_layers=30,
+        n_stacks=3,
+        kernel_size=3,
+        residual_channels=128,
+        gate_channels=256,
+        skip_channels=128,
+        upsampling="smoothed",
+        condition_kernel=5,
+        weight_norm=True,
+    ),
+    training=TrainingConfig(
+        steps=500_000,
+        batch_size=8,
+        n_frames=40,  # 10,240 samples
+        learning_rate=1e-3,
+        learning_rates=tuple((200_000 * k, 1e-3 / 2**k) for k in (1, 2)),
+        ema_decay=0.9999,
+        log_every=100,
+        validate_every=5_000,
+        checkpoint_every=10_000,
+    ),
+    inputs="log_mel",
+    targets=WAVE,
+)
+_paper_logistic = replace(
+    _paper,
+    preset="paper_logistic",
+    model=replace(_paper.model, output="logistic", n_layers=24, n_stacks=4),
+    training=replace(
+        _paper.training,
+        steps=1_000_000,
+        learning_rates=tuple((200_000 * k, 1e-3 / 2**k) for k in (1, 2, 3, 4)),
+    ),
+)
+_paper_gaussian = replace(
+    _paper_logistic,
+    preset="paper_gaussian",
+    model=replace(_paper_logistic.model, output="gaussian"),
+)
+
+_demo = Experiment(
+    system="wavenet",
+    preset="demo",
+    corpus=CorpusConfig("toy"),
+    pack=PackConfig(sample_rate=8_000, features=(MEL_8K,)),
+    split=SplitConfig(),
+    model=WaveNetConfig(
+        n_layers=16,
+        n_stacks=2,
+        residual_channels=64,
+        gate_channels=128,
+        skip_channels=64,
+        scales=(8, 10),
+        dither=3e-4,  # -70 dB: two or three classes
+    ),
+    training=TrainingConfig(
+        steps=300,
+        batch_size=4,
+        n_frames=50,
+        learning_rate=2e-3,
+        warmup=50,
+        grad_clip=1.0,
+        ema_decay=0.99,
+        log_every=5,
+        validate_every=50,
+        checkpoint_every=100,
+    ),
+    inputs="log_mel",
+    targets=WAVE,
+)
+_smoke = replace(
+    _demo,
+    preset="smoke",
+    model=replace(_demo.model, n_layers=8, residual_channels=16, gate_channels=32, skip_channels=32),
+    training=replace(_demo.training, steps=30, batch_size=2, n_frames=25, log_every=1, warmup=5, validate_every=10),
+)
+_long = replace(
+    _demo,
+    preset="long",
+    training=replace(
+        _demo.training,
+        steps=10_000,
+        learning_rates=((6_000, 1e-3), (8_000, 5e-4), (9_200, 2e-4)),
+        ema_decay=0.999,
+        log_every=50,
+        validate_every=500,
+        checkpoint_every=250,
+    ),
+)
+
+PRESETS = {preset.preset: preset for preset in (_smoke, _demo, _long, _paper, _paper_logistic, _paper_gaussian)}

@@ -1,0 +1,36 @@
+"""Whole systems: data, model, objective and training put together, for notebooks and the command line.
+
+    run = systems.train(presets.get("vqvae", "demo"))       # trains, or continues, or returns the finished run
+    trained = systems.load(run)                             # (model, experiment, data, run)
+    table = systems.tokens(trained)                         # one row per code of the validation part
+
+`data` prepares what all of them start from, `lifecycle` has the steps that all go through, `codes` what all with a
+codebook can do; the other files are one system each.
+"""
+
+from .codes import baseline, encode, n_codes, tokens
+from .data import Data, Trained, crops, prepare
+from .lifecycle import SYSTEMS, blank, build, evaluate, experiment_of, load, summary, train
+from .sweeps import sweep
+from .vqvae import reconstruct
+
+__all__ = [
+    "SYSTEMS",
+    "Data",
+    "Trained",
+    "baseline",
+    "blank",
+    "build",
+    "crops",
+    "encode",
+    "evaluate",
+    "experiment_of",
+    "load",
+    "n_codes",
+    "prepare",
+    "reconstruct",
+    "summary",
+    "sweep",
+    "tokens",
+    "train",
+]

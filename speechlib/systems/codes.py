@@ -1,0 +1,65 @@
+"""The codes of a trained system that has a codebook: tokens with their times, and k-means to measure them by."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+
+from .. import batches
+from ..evaluation import token_table
+from ..evaluation.clustering import frames_at, kmeans
+from ..features import frame_times
+from ..presets import Experiment
+from .data import Trained, device_of
+
+
+@torch.inference_mode()
+def encode(trained: Trained, indices: Iterable[int]) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
+    """Utterance index -> its codes (L,), and -> the times of their centres in seconds (L,).
+
+    The codes of several slices are counted as one: code_1 + codebook_size * code_2 + ...
+    """
+    model, experiment, pack = trained.model, trained.experiment, trained.data.pack
+    config = pack.config_of(experiment.inputs)
+    codes, times = {}, {}
+    for batch in batches.whole(pack, indices, experiment.inputs, experiment.targets):
+        found = model.codes(batch.inputs.to(device_of(model)))[0].cpu()
+        found = found.reshape(max(1, len(experiment.model.slices)), -1)  # (G, L)
+        place = experiment.model.codebook_size ** torch.arange(len(found))[:, None]
+        index = int(batch.utterance)
+        codes[index] = (found * place).sum(0).numpy()
+        times[index] = frame_times(1, config)[0] + model.code_positions(found.shape[1]).numpy() / config.frame_rate
+    return codes, times
+
+
+def n_codes(experiment: Experiment) -> int:
+    return experiment.model.codebook_size ** max(1, len(experiment.model.slices))
+
+
+def tokens(trained: Trained, part: str = "val"):
+    """The token table of one part: a row per code with utterance, speaker, time, code and phone."""
+    return token_table(trained.data.pack, *encode(trained, trained.data.split[part]))
+
+
+def baseline(trained: Trained, part: str = "val", statics_only: bool = False) -> np.ndarray:
+    """Codes (N,) of k-means, a row for each of `tokens(trained, part)`: as many clusters as a codebook has codes, on
+    the standardised inputs at the times of the codes, fitted on some 500 utterances of the training part.
+
+    `statics_only` leaves out the differences among the features: fewer numbers, and a harder rival.
+    """
+    train, split = trained.data.split["train"], trained.data.split[part]
+    config = trained.data.pack.config_of(trained.experiment.inputs)
+    kept = slice(config.n_static if statics_only else None)
+    fit = _frames(trained, train[:: max(1, len(train) // 500)])[:, kept]
+    n_clusters = min(trained.experiment.model.codebook_size, len(fit))
+    return kmeans(fit, _frames(trained, split)[:, kept], n_clusters, trained.experiment.seed)
+
+
+def _frames(trained: Trained, indices: list[int]) -> np.ndarray:
+    """Standardised inputs (N, C) at the positions of the codes of these utterances."""
+    model, pack = trained.model, trained.data.pack
+    gathered = []
+    for i in indices:
+        features = model.inputs(pack.features(i, trained.experiment.inputs).to(device_of(model))).cpu()
+        gathered.append(frames_at(features, model.code_positions(features.shape[1] // model.config.stride + 1)))
+    return np.concatenate(gathered)

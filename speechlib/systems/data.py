@@ -1,0 +1,60 @@
+"""What every system starts from and leaves behind: prepared data, and a trained model beside it."""
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from .. import batches, corpora, packs
+from ..corpora import splits
+from ..errors import SpeechlibError
+from ..presets import Experiment
+from ..runs import Run
+from ..training import Progress
+
+
+class Data(NamedTuple):
+    corpus: corpora.Corpus
+    pack: packs.Pack
+    split: dict[str, list[int]]  # part -> indices into the pack
+
+
+class Trained(NamedTuple):
+    model: nn.Module
+    experiment: Experiment
+    data: Data
+    run: Run | None  # None for a checkpoint that came without its run
+
+
+def prepare(experiment: Experiment, progress: Progress | None = None) -> Data:
+    """The corpus of an experiment, packed and split. What is on disk already is opened, not made again."""
+    corpus = corpora.load(experiment.corpus.name, experiment.corpus.root or None)
+    pack = packs.build(corpus, experiment.pack, progress=progress)
+    parts = splits.split(corpus.cuts, experiment.split.parts, experiment.split.by, experiment.split.seed)
+    index = {utterance: i for i, utterance in enumerate(pack.utterances)}
+    split = {part: [index[utterance] for utterance in ids if utterance in index] for part, ids in parts.items()}
+    for part, indices in split.items():
+        if not indices:
+            raise SpeechlibError(
+                f"no utterance for part {part!r} of {corpus.name}: {len(pack.utterances)} usable ones, "
+                f"{len(pack.skipped)} skipped, split {experiment.split.parts} by {experiment.split.by}"
+            )
+    return Data(corpus, pack, split)
+
+
+def crops(experiment: Experiment, data: Data, part: str = "train") -> batches.Crops:
+    config = experiment.training
+    return batches.Crops(
+        data.pack,
+        data.split[part],
+        config.batch_size,
+        config.n_frames,
+        seed=experiment.seed,
+        inputs=experiment.frames("inputs"),
+        targets=experiment.frames("targets"),
+        audio=experiment.has_audio,
+    )
+
+
+def device_of(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device

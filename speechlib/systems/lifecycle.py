@@ -1,0 +1,133 @@
+"""From an experiment to its finished run and back: the same steps for every system.
+
+A system is one file of this room. It says how its model is made (`new`), what of the training part the model must know
+(`fit`), what is lowered (`objective`), what is recorded on the way (`snapshot`) and what a run is judged by (`scores`).
+"""
+
+from contextlib import nullcontext
+from types import ModuleType
+
+import torch
+from torch import nn
+
+from .. import configs, runs, training
+from ..errors import BadFile, SpeechlibError, UnknownName
+from ..presets import Experiment
+from ..runs import Run
+from ..training import Progress
+from . import vqvae, wavenet
+from .data import Data, Trained, crops, prepare
+
+SYSTEMS: dict[str, ModuleType] = {"vqvae": vqvae, "wavenet": wavenet}
+
+
+def system_of(experiment: Experiment) -> ModuleType:
+    if experiment.system not in SYSTEMS:
+        raise UnknownName("system", experiment.system, SYSTEMS)
+    return SYSTEMS[experiment.system]
+
+
+def build(experiment: Experiment, data: Data) -> nn.Module:
+    """The untrained model, with the statistics of the training part in it."""
+    system = system_of(experiment)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(experiment.seed)
+        model = system.new(experiment, len(data.pack.speakers))
+    system.fit(model, experiment, data)
+    return model
+
+
+def blank(experiment: Experiment) -> nn.Module:
+    """The model before it has seen any data: for one speaker, and without statistics."""
+    return system_of(experiment).new(experiment, 1)
+
+
+def summary(experiment: Experiment):
+    """DataFrame of the model's layers: kind, shape for one crop, parameters. Needs no data (one speaker is assumed)."""
+    import pandas
+
+    return pandas.DataFrame(blank(experiment).summary(experiment.training.n_frames)).set_index("name")
+
+
+def train(experiment: Experiment, progress: Progress | None = None, data: Data | None = None) -> Run:
+    """The finished run of an experiment: as it is if there is one, else trained (on) and evaluated.
+
+    `data` spares preparing it again. Any error marks the run failed, with the reason; SpeechlibError is for what a user
+    can mend.
+    """
+    run = runs.find(experiment)
+    if run is not None and run.status == "done":
+        return run
+    process = training.start_accelerator()
+    with process.main_process_first():
+        run = runs.create(experiment)
+    with run.locked() if process.is_main_process else nullcontext():
+        process.wait_for_everyone()
+        if run.status == "done":  # another training finished it while this one waited for the lock
+            return run
+        try:
+            with process.main_process_first():
+                data = data or prepare(experiment, progress)
+            model = _descend(experiment, data, run, progress)
+            if process.is_main_process:
+                summary = evaluate(Trained(model, experiment, data, run))
+                run.write_summary(summary | {"audio_seconds": summary["audio_seconds"] * process.num_processes})
+                run.mark("done")
+            process.wait_for_everyone()  # so that all of them see it done
+        except Exception as error:
+            if process.is_main_process:
+                run.mark("failed", reason=str(error) or type(error).__name__)
+            raise
+    return run
+
+
+def _descend(experiment: Experiment, data: Data, run: Run, progress: Progress | None) -> nn.Module:
+    system = system_of(experiment)
+    model = build(experiment, data)
+    data = data._replace(pack=data.pack.to(training.device_of(experiment.training)))
+    validation = crops(experiment, data, "val")
+    snapshot = None
+    if experiment.training.record_codebook:
+        snapshot = system.snapshot(experiment, validation.batch(0))
+    batches, config = crops(experiment, data), experiment.training
+    return training.descend(model, system.objective, batches, config, run, validation, snapshot, progress)
+
+
+def evaluate(trained: Trained) -> dict[str, float]:
+    """What a run is judged by, on its validation part: the last terms of its objective, the system's own scores, what
+    it cost."""
+    experiment, split = trained.experiment, trained.data.split
+    config, frames = experiment.training, experiment.training.batch_size * experiment.training.n_frames
+    frame_rate = trained.data.pack.config_of(experiment.frames("inputs")).frame_rate
+    last = trained.run.metrics("validation").iloc[-1].drop(["step", "seconds"])
+    return {
+        **{name: float(value) for name, value in last.items()},
+        **system_of(experiment).scores(trained),
+        "parameters": sum(p.numel() for p in trained.model.parameters()),
+        "steps": config.steps,
+        "audio_seconds": config.steps * frames / frame_rate,
+        "train_utterances": len(split["train"]),
+        "val_utterances": len(split["val"]),
+        "seconds": float(trained.run.metrics("train")["seconds"].iloc[-1]),
+    }
+
+
+def load(run: Run, data: Data | None = None) -> Trained:
+    """A run with its model (on the CPU, in eval mode) and data (`data` spares preparing it again).
+
+    Raises BadFile where the run is of another version or its checkpoint is damaged.
+    """
+    experiment = experiment_of(run)
+    return Trained(runs.load_model(run.checkpoint), experiment, data or prepare(experiment), run)
+
+
+def experiment_of(run: Run) -> Experiment:
+    """The experiment that a run resolved. Raises BadFile for keys or values that this version does not know."""
+    try:
+        return configs.from_dict(Experiment, run.experiment)
+    except SpeechlibError as error:
+        made_by = run.config.get("versions", {}).get("speechlib", "another version")
+        reason = (
+            f"was made by speechlib {made_by} with settings unknown here ({error}): train again, or use that version"
+        )
+        raise BadFile(run.path / "config.json", reason) from None

@@ -1,0 +1,77 @@
+"""Many trainings: one after the other, or several processes at a time."""
+
+import multiprocessing
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import torch
+
+from .. import runs
+from ..errors import SpeechlibError
+from ..presets import Experiment
+from ..runs import Run
+from ..training import Progress
+from .data import prepare
+from .lifecycle import train
+
+_INTERRUPTED = 130  # exit code of a process that was told to stop
+
+
+def sweep(experiments: Iterable[Experiment], jobs: int = 1, progress: Progress | None = None) -> list[Run]:
+    """Train all, in order: one after the other here, or `jobs` at a time in processes with one thread each.
+
+    What is finished is not trained again; one that fails is marked failed, with its reason, and stops no other.
+    """
+    experiments = list(experiments)
+    for data in {repr((e.corpus, e.pack)): e for e in experiments}.values():
+        with suppress(SpeechlibError):  # packed once, here; what cannot be had, its runs will say
+            prepare(data)
+    steps = {i: 0 for i in range(len(experiments))}
+    total = sum(experiment.training.steps for experiment in experiments)
+
+    def one(i: int) -> Run:
+        def tell(done: int, _of: int, text: str = "") -> None:
+            steps[i] = done
+            if progress:
+                progress(sum(steps.values()), total, f"{i + 1}/{len(experiments)} {text}")
+
+        run = runs.create(experiments[i])
+        try:
+            (train if jobs == 1 else _train_elsewhere)(experiments[i], tell)
+        except Exception as error:
+            run.mark("failed", reason=str(error) or type(error).__name__)
+        tell(experiments[i].training.steps, 0)
+        return run
+
+    if jobs == 1:
+        return [one(i) for i in steps]
+    with ThreadPoolExecutor(jobs) as pool:
+        return list(pool.map(one, steps))
+
+
+def _train_elsewhere(experiment: Experiment, progress: Progress) -> None:
+    """`train` in a process of its own, which may die without taking this one along."""
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe(duplex=False)
+    process = context.Process(target=_train_child, args=(experiment, there), daemon=True)
+    process.start()
+    there.close()
+    try:
+        while True:
+            progress(*here.recv())
+    except EOFError:
+        process.join()
+    if process.exitcode not in (0, _INTERRUPTED):
+        reason = runs.find(experiment).reason
+        raise SpeechlibError(reason or f"its process ended with exit code {process.exitcode}: out of memory?")
+
+
+def _train_child(experiment: Experiment, parent) -> None:
+    torch.set_num_threads(1)
+    try:
+        train(experiment, lambda *told: parent.send(told))
+    except Exception:  # the run says why
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        raise SystemExit(_INTERRUPTED) from None
