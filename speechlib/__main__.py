@@ -70,6 +70,10 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("system", help="vqvae")
     experiment(command, "demo")
 
+    command = add(_release, "ship the checkpoint of a run with the package: speechlib/pretrained/NAME.safetensors")
+    command.add_argument("run", help="its folder, or its name among the runs")
+    command.add_argument("name", help="what it will be called")
+
     command = add(_corpus, "read a corpus: its speakers, and the files that cannot be used")
     command.add_argument("name", help="toy, vctk, librispeech, ljspeech, timit, folder or manifest")
     command.add_argument("--root", help="its folder (default: data/NAME)")
@@ -123,12 +127,17 @@ def _run_row(run) -> dict:
 
 
 def _train(options) -> int:
-    from . import presets, systems, training
+    from . import systems, training
+
+    run = systems.train(_experiment(options), training.bar())
+    return _report([run]) if training.start_accelerator().is_main_process else 0  # several devices: one tells
+
+
+def _experiment(options):
+    from . import presets
 
     changes = dict(_change(text) for text in options.changes)
-    experiment = presets.get(options.system, options.preset, options.corpus, options.corpus_root, options.seed, changes)
-    run = systems.train(experiment, training.bar())
-    return _report([run]) if training.start_accelerator().is_main_process else 0  # several devices: one tells
+    return presets.get(options.system, options.preset, options.corpus, options.corpus_root, options.seed, changes)
 
 
 def _sweep(options) -> int:
@@ -164,6 +173,15 @@ def _summary(options) -> None:
     print(table.to_string())
     print(f"{table['parameters'].sum():,} parameters; shapes for one crop of {experiment.training.n_frames} frames")
     print(f"a code sees {field.frames_per_code} frames; a frame is drawn from {field.codes_per_frame} code(s)")
+
+
+def _release(options) -> None:
+    from . import presets, pretrained, runs, systems
+
+    run = runs.open(options.run)
+    path = pretrained.release(run, options.name, presets.command(systems.experiment_of(run)))
+    card = pretrained.card(options.name)
+    print(f"{_short(path)}: {card['bytes']:,} bytes, step {card['step']:,} of {card['steps']:,}; README.md lists it")
 
 
 def _corpus(options) -> None:

@@ -3,6 +3,7 @@
     outputs/runs/vqvae-demo-0-3f2a9c01b7de/      system - preset - seed - fingerprint of the resolved experiment
         config.json            {format, system, preset, seed, experiment, versions, git}
         status.json            {state, step, reason}
+        start.json             what training.start_from gave: weights taken and not taken
         metrics.jsonl          one line per logged step, training and validation (TensorBoard: tensorboard/)
         checkpoint.safetensors the model to use (averaged weights where averaged), with its config and sizes
         training.safetensors   what a killed training continues from: weights, their average, optimiser, step

@@ -10,6 +10,7 @@ On several devices (`accelerate launch -m speechlib train ...`) every process ta
 averaged, and the first process writes.
 """
 
+import hashlib
 import math
 import os
 import time
@@ -21,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from . import runs
+from . import files, pretrained, runs
 from .errors import BadFile, SpeechlibError, UnknownName
 from .runs import Run
 
@@ -51,6 +52,7 @@ class TrainingConfig:
     record_gradients: bool = False
     record_codebook: bool = False
     record_every: int = 100  # steps between two recordings
+    start_from: str = ""  # weights to begin with: the name of a shipped checkpoint, or a path of one
 
     def __post_init__(self):
         for name, known in (
@@ -103,6 +105,8 @@ def descend(
     device = device_of(config)
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision_of(config, device) == "bf16")
     model.to(device).train()
+    if config.start_from and not run.training_state.exists():
+        begin(model, config.start_from, run)
     task = accelerator.prepare_model(_Task(model, objective), device_placement=False)
     optimizer = make_optimizer(model, config)
     average = Average(model, config.ema_decay)
@@ -278,6 +282,32 @@ def validate(model: nn.Module, objective: Callable, batches, config: TrainingCon
     count = max(1, config.validate_batches)
     terms = [objective(model, batches.batch(n)) for n in range(count)]
     return {name: sum(float(t[name]) for t in terms) / count for name in terms[0]}
+
+
+def begin(model: nn.Module, start_from: str, run: Run) -> None:
+    """Take from a checkpoint the weights and statistics whose names and shapes are the model's own.
+
+    What was taken and what was not goes to the run's start.json. Raises SpeechlibError where nothing fits, UnknownName
+    where there is no such checkpoint.
+    """
+    path = pretrained.find(start_from)
+    tensors, metadata = runs.load_tensors(path)
+    own = model.state_dict()
+    taken = {name: t for name, t in tensors.items() if name in own and own[name].shape == t.shape}
+    if not taken:
+        raise SpeechlibError(
+            f"training.start_from {start_from!r} is a {metadata.get('system', 'file')} of which nothing has a place in "
+            f"this {run.system}: they share no name and shape"
+        )
+    model.load_state_dict(own | taken)
+    report = {
+        "from": start_from,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "taken": sorted(taken),
+        "left_there": {name: list(t.shape) for name, t in tensors.items() if name not in taken},
+        "new_here": {name: list(t.shape) for name, t in own.items() if name not in taken},
+    }
+    files.write_json(run.path / "start.json", report)
 
 
 def keep(run: Run, model: nn.Module, optimizer, average: Average, step: int, seconds: float) -> None:

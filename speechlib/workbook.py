@@ -199,7 +199,8 @@ def run(
 
 def fingerprint(notebook: Notebook, values: dict[str, Any]) -> str:
     """What its results hang on: source, parameters, package, libraries, and the same of the notebooks it needs."""
-    package = [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(PACKAGE.rglob("*.py"))]
+    kept = sorted(path for kind in ("*.py", "*.safetensors") for path in PACKAGE.rglob(kind))
+    package = [hashlib.sha256(path.read_bytes()).hexdigest() for path in kept]
     source = hashlib.sha256(notebook.path.read_bytes()).hexdigest()
     declared = parameters(notebook)
     own = assign([notebook], {name: value for name, value in values.items() if name in declared})

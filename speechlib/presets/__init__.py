@@ -7,7 +7,7 @@ looking at) and `paper` (the source's own numbers). A variant is one `replace(..
 One file per system; `catalogue` lists them.
 """
 
-from .catalogue import PRESETS, get, names
+from .catalogue import PRESETS, command, get, names
 from .experiment import WAVE, CorpusConfig, Experiment, SplitConfig
 from .named_sets import SETS, named_set
 from .sweeps import Sweep, expand, read_sweep
@@ -20,6 +20,7 @@ __all__ = [
     "Experiment",
     "SplitConfig",
     "Sweep",
+    "command",
     "expand",
     "get",
     "named_set",

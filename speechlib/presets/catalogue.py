@@ -1,5 +1,7 @@
 """The presets of every system, and an experiment made of one of them."""
 
+import json
+import shlex
 from dataclasses import replace
 from typing import Any
 
@@ -34,6 +36,23 @@ def get(
         raise UnknownName(f"preset of {system}", preset, PRESETS[system])
     experiment = _placed(replace(PRESETS[system][preset], seed=seed), corpus, corpus_root)
     return configs.override(experiment, changes or {})
+
+
+def command(experiment: Experiment) -> str:
+    """What trains this experiment from the command line: its preset, and every field that differs from it."""
+    words = ["python", "-m", "speechlib", "train", experiment.system, "--preset", experiment.preset]
+    place, base = experiment.corpus, get(experiment.system, experiment.preset, seed=experiment.seed)
+    if place.name != base.corpus.name:
+        words += ["--corpus", place.name]
+    if place.root:
+        words += ["--corpus-root", place.root]
+    if experiment.seed:
+        words += ["--seed", str(experiment.seed)]
+    base = configs.flatten(_placed(base, place.name, place.root))
+    for name, value in configs.flatten(experiment).items():
+        if value != base.get(name):
+            words += ["--set", f"{name}={json.dumps(value)}"]
+    return shlex.join(words)
 
 
 def _placed(experiment: Experiment, corpus: str, corpus_root: str) -> Experiment:

@@ -10,7 +10,7 @@ codebook can do; the other files are one system each.
 
 from .codes import baseline, encode, n_codes, tokens
 from .data import Data, Trained, crops, prepare
-from .lifecycle import SYSTEMS, blank, build, evaluate, experiment_of, load, summary, train
+from .lifecycle import SYSTEMS, blank, build, evaluate, experiment_of, load, load_pretrained, summary, train
 from .sweeps import sweep
 from .vqvae import reconstruct
 
@@ -26,6 +26,7 @@ __all__ = [
     "evaluate",
     "experiment_of",
     "load",
+    "load_pretrained",
     "n_codes",
     "prepare",
     "reconstruct",

@@ -10,7 +10,7 @@ from types import ModuleType
 import torch
 from torch import nn
 
-from .. import configs, runs, training
+from .. import configs, pretrained, runs, training
 from ..errors import BadFile, SpeechlibError, UnknownName
 from ..presets import Experiment
 from ..runs import Run
@@ -119,6 +119,16 @@ def load(run: Run, data: Data | None = None) -> Trained:
     """
     experiment = experiment_of(run)
     return Trained(runs.load_model(run.checkpoint), experiment, data or prepare(experiment), run)
+
+
+def load_pretrained(name: str, data: Data | None = None) -> Trained:
+    """A checkpoint that ships with the package, in place of a run of one's own; `run` is None.
+
+    Raises UnknownName with the names that exist.
+    """
+    path = pretrained.path(name)
+    experiment = configs.from_dict(Experiment, pretrained.card(name)["experiment"])
+    return Trained(runs.load_model(path), experiment, data or prepare(experiment), None)
 
 
 def experiment_of(run: Run) -> Experiment:
