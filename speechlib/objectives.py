@@ -12,27 +12,33 @@ from .errors import SpeechlibError
 
 if TYPE_CHECKING:
     from .batches import Batch
+    from .models.quantizers import Quantized
 
 
 def vqvae(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-    """Reconstruction of the standardised targets + codebook + beta * commitment (arXiv 1711.00937, eq. 3).
+    """Reconstruction of the standardised targets + what quantization adds (arXiv 1711.00937, eq. 3).
 
-    Padding beyond an item's `length` does not count in the reconstruction. An EMA codebook has no loss of its own, so
-    "codebook" is missing there. "vq" is what quantization adds to the loss; "perplexity" is the batch's.
+    Padding beyond an item's `length` does not count in the reconstruction.
     """
     output = model(batch.inputs, batch.speaker)
-    terms = dict(output.quantized.losses)
     reconstruction = _masked_mse(output.prediction, model.targets(batch.targets), batch.length)
-    weighted = model.config.commitment_cost * terms["commitment"]
-    vq = weighted + terms.get("codebook", 0)
-    return {
-        "loss": reconstruction + vq,
-        "reconstruction": reconstruction,
-        "vq": vq,
-        "commitment_weighted": weighted,
-        **terms,
-        "perplexity": model.quantizer.perplexity(output.quantized.codes),
-    }
+    vq = quantization(output.quantized, model)
+    return {"loss": reconstruction + vq.get("vq", 0), "reconstruction": reconstruction, **vq}
+
+
+def quantization(quantized: Quantized, model: nn.Module) -> dict[str, Tensor]:
+    """What quantization adds to a loss, "vq", with its terms, and the batch's "perplexity".
+
+    vq = codebook + beta * commitment, or whichever of the terms the model's quantizer has: an EMA codebook has no loss
+    of its own, a joint one has no other, a softmax has its KL. A plain autoencoder adds nothing, and has no terms.
+    """
+    if quantized.codes is None:
+        return {}
+    config, terms = model.config, quantized.losses
+    weights = {"commitment": config.commitment_cost, "kl": config.kl_cost}  # others count as they are
+    weighted = {f"{name}_weighted": weight * terms[name] for name, weight in weights.items() if name in terms}
+    vq = sum(weighted.values()) + sum(term for name, term in terms.items() if name not in weights)
+    return {"vq": vq, **weighted, **terms, "perplexity": model.quantizer.perplexity(quantized.codes)}
 
 
 def wavenet(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
@@ -45,16 +51,38 @@ def wavenet(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     condition = batch.inputs if model.sizes["n_condition"] else None
     speaker = batch.speaker if model.sizes["n_speakers"] else None
     nll = model.nll(dithered(batch.audio, model.config.dither), condition, speaker)
-    hop = batch.audio.shape[1] // batch.inputs.shape[2]
-    inside = torch.arange(nll.shape[1], device=nll.device) < batch.length[:, None] * hop  # (B, S)
-    loss = (nll * inside).sum() / inside.sum().clamp(min=1)
+    loss = _mean_inside(nll, batch)
     return {"loss": loss, "bits": loss / math.log(2)}
+
+
+def vqvae_wavenet(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    """-log p of each sample given those before it and the codes, in nats, + what quantization adds.
+
+    Padding does not count in the likelihood; "bits" is the same in bits. Raises SpeechlibError for a batch without
+    audio.
+    """
+    if batch.audio is None:
+        raise SpeechlibError("the decoder learns from waves, this batch has none: Crops(..., audio=True)")
+    wave = dithered(batch.audio, model.config.decoder.dither)
+    features = batch.inputs if model.sizes["n_features"] else None
+    speaker = batch.speaker if model.sizes["n_speakers"] else None
+    output = model(wave, features, speaker)
+    nll = _mean_inside(model.decoder.distribution.nll(output.parameters, wave), batch)
+    vq = quantization(output.quantized, model)
+    return {"loss": nll + vq.get("vq", 0), "nll": nll, "bits": nll / math.log(2), **vq}
 
 
 def dithered(wave: Tensor, deviation: float) -> Tensor:
     """Wave (B, S) with white noise added. In digital silence every sample is sure to follow: a model that has learned
     so never begins to speak again."""
     return (wave + deviation * torch.randn_like(wave)).clamp(-1, 1) if deviation else wave
+
+
+def _mean_inside(nll: Tensor, batch: Batch) -> Tensor:
+    """Mean of nll (B, S) over the samples of the batch's valid frames."""
+    hop = batch.audio.shape[1] // batch.inputs.shape[2]
+    inside = torch.arange(nll.shape[1], device=nll.device) < batch.length[:, None] * hop  # (B, S)
+    return (nll * inside).sum() / inside.sum().clamp(min=1)
 
 
 def _masked_mse(prediction: Tensor, target: Tensor, length: Tensor) -> Tensor:

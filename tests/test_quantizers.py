@@ -8,14 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from speechlib.errors import SpeechlibError, UnknownName
-from speechlib.models.quantizers import (
-    EMAQuantizer,
-    GradientQuantizer,
-    SlicedQuantizer,
-    kmeans,
-    nearest,
-    perplexity,
-)
+from speechlib.models.codebooks import kmeans, nearest, perplexity
+from speechlib.models.quantizers import EMAQuantizer, GradientQuantizer, SlicedQuantizer
 
 KINDS = [GradientQuantizer, EMAQuantizer]
 

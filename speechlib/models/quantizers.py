@@ -1,10 +1,14 @@
 """Vector quantizers: z_e (B, D, L) -> nearest code of a codebook (K, D) -> codes (B, L), z_q (B, D, L).
 
-Siblings differ in how the codebook learns: by gradient (van den Oord et al. 2017, arXiv 1711.00937, eq. 3), by moving
-averages (the same paper, appendix A.1), or in slices of the channels, each with a codebook of its own.
+Siblings differ in how codebook and encoder learn: by gradient, each from a loss of its own (van den Oord et al. 2017,
+arXiv 1711.00937, eq. 3) or both from one; by moving averages (the same paper, appendix A.1); by a softmax over the
+codes; in slices of the channels, each with a codebook of its own; or not at all. `make_quantizer` makes the one that a
+config asks for.
 """
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -13,68 +17,106 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import SpeechlibError, UnknownName
+from .codebooks import INITS, count, draw, from_first_process, initial_codebook, kmeans, nearest, perplexity
 
-INITS = ("uniform", "normal", "kmeans")
+QUANTIZERS = ("gradient", "joint", "ema", "softmax", "none")
+
+
+@dataclass(frozen=True)
+class QuantizerConfig:
+    """Choices of a quantizer and of its weight in the loss. The config of a system that quantizes inherits them."""
+
+    quantizer: str = "gradient"  # how codebooks learn: one of QUANTIZERS; "none" = a plain autoencoder
+    codebook_size: int = 44
+    code_dim: int = 64
+    slices: tuple[int, ...] = ()  # widths of channel slices, each with its own codebook; () = one codebook
+    commitment_cost: float = 0.25
+    kl_cost: float = 0.01  # softmax: weight of the KL to the uniform prior
+    codebook_init: str = "uniform"  # one of INITS; "kmeans" is that of the first batch
+    ema_decay: float = 0.99
+    reseed: float = 0.0  # EMA: codes below this share of even use are re-seeded; 0 = never
+    source_layout: bool = False  # True: the wrong rows of VQ-VAE-Speech, for comparison only
+
+    def __post_init__(self):
+        if self.quantizer not in QUANTIZERS:
+            raise UnknownName("quantizer", self.quantizer, QUANTIZERS)
+        if self.codebook_init not in INITS:
+            raise UnknownName("codebook init", self.codebook_init, INITS)
+        for name in ("codebook_size", "code_dim"):
+            if getattr(self, name) < 1:
+                raise SpeechlibError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("commitment_cost", "kl_cost"):
+            if getattr(self, name) < 0:
+                raise SpeechlibError(f"{name} must not be negative, got {getattr(self, name)}")
+        if self.slices and sum(self.slices) != self.code_dim:
+            raise SpeechlibError(f"slices {self.slices} sum to {sum(self.slices)}, code_dim is {self.code_dim}")
+        if self.slices and self.source_layout:
+            raise SpeechlibError("source_layout is for comparison with one codebook: leave slices empty")
+        if self.quantizer in ("softmax", "none") and (self.slices or self.source_layout):
+            raise SpeechlibError(f"quantizer {self.quantizer!r} knows neither slices nor source_layout")
+        if self.quantizer == "softmax" and self.codebook_init == "kmeans":
+            raise SpeechlibError("quantizer 'softmax' has logits to choose by, no vectors that k-means could cluster")
+
+    @property
+    def encoder_channels(self) -> int:
+        """Channels that the encoder must give: a vector to compare with codes, or the logits of all codes."""
+        return self.codebook_size if self.quantizer == "softmax" else self.code_dim
+
+
+def make_quantizer(config: QuantizerConfig) -> nn.Module:
+    """z_e (B, config.encoder_channels, L) -> Quantized."""
+    if config.quantizer == "none":
+        return NoQuantizer()
+
+    def one(code_dim: int) -> nn.Module:
+        size, init, layout = config.codebook_size, config.codebook_init, config.source_layout
+        if config.quantizer == "softmax":
+            return SoftmaxQuantizer(size, code_dim, init)
+        if config.quantizer == "ema":
+            return EMAQuantizer(size, code_dim, config.ema_decay, reseed=config.reseed, init=init, source_layout=layout)
+        kind = {"gradient": GradientQuantizer, "joint": JointQuantizer}[config.quantizer]
+        return kind(size, code_dim, init, layout)
+
+    return SlicedQuantizer([one(width) for width in config.slices]) if config.slices else one(config.code_dim)
 
 
 class Quantized(NamedTuple):
     z_q: Tensor  # (B, D, L) the code vectors e_k exactly; their gradient goes straight through to z_e
-    codes: Tensor  # (B, L), sliced (B, G, L)
-    losses: dict[str, Tensor]  # "commitment", and "codebook" where gradients move the codebook; means over elements
+    codes: Tensor | None  # (B, L), sliced (B, G, L); None where nothing was quantized
+    losses: dict[str, Tensor]  # what encoder and codebook learn from, each a mean; see the siblings
 
 
-def nearest(rows: Tensor, codebook: Tensor) -> Tensor:
-    """Index (N,) of the code (K, D) nearest to each row (N, D).
-
-    In float32 whatever autocast says: bf16 distances pick other codes. |x|^2 is the same for all codes and left out,
-    and the N x K distances exist only in pieces that stay in a core's cache.
-    """
-    with torch.autocast(rows.device.type, enabled=False):
-        rows, codebook = rows.float(), codebook.float()
-        norms, across = codebook.square().sum(1), codebook.t()
-        pieces = rows.split(2048 if rows.device.type == "cpu" else 1 << 16)
-        return torch.cat([torch.addmm(norms, piece, across, alpha=-2).argmin(1) for piece in pieces])
+def codes_of(quantized: Quantized) -> Tensor:
+    """The codes. Raises SpeechlibError for a plain autoencoder, which has none."""
+    return _no_codes() if quantized.codes is None else quantized.codes
 
 
-def perplexity(codes: Tensor, codebook_size: int) -> Tensor:
-    """exp(entropy) of the code frequencies: how many codes are in even use. Any shape of codes, a scalar out."""
-    share = _count(codes.flatten(), codebook_size) / max(codes.numel(), 1)
-    return torch.special.entr(share).sum().exp()
-
-
-@torch.no_grad()
-def kmeans(rows: Tensor, n_clusters: int, n_iter: int = 20) -> Tensor:
-    """Centres (K, D) of rows (N, D): Lloyd's iterations from rows drawn at random. An empty one keeps its centre."""
-    enough = len(rows) >= n_clusters
-    picks = torch.randperm(len(rows), device=rows.device) if enough else _draw(len(rows), n_clusters, rows)
-    centres = rows[picks[:n_clusters]].clone()
-    for _ in range(n_iter):
-        codes = nearest(rows, centres)
-        counts = _count(codes, n_clusters)[:, None]
-        sums = torch.zeros_like(centres).index_add_(0, codes, rows)
-        centres = torch.where(counts > 0, sums / counts.clamp(min=1), centres)
-    return centres
-
-
-class _OneCodebook(nn.Module):
-    """What the siblings with one codebook share. `learn` is theirs."""
+class Quantizer(nn.Module):
+    """One codebook (K, D), and what all that have one can do with codes."""
 
     codebook: Tensor  # (K, D)
-
-    def __init__(self, codebook_size: int, code_dim: int, init: str, source_layout: bool):
-        super().__init__()
-        if codebook_size < 1 or code_dim < 1:
-            raise SpeechlibError(f"a codebook needs at least 1 code of 1 dimension, got {codebook_size} x {code_dim}")
-        if init not in INITS:
-            raise UnknownName("codebook init", init, INITS)
-        self.source_layout = source_layout
-        # a buffer, so that a resumed run knows that its codebook is past the k-means start
-        self.register_buffer("started", torch.tensor(init != "kmeans"))
-        self._past_start = False
 
     @property
     def codebook_size(self) -> int:
         return len(self.codebook)
+
+    def embed(self, codes: Tensor) -> Tensor:
+        """Codes (B, L) -> code vectors (B, D, L)."""
+        return F.embedding(codes, self.codebook).transpose(1, 2)
+
+    def perplexity(self, codes: Tensor) -> Tensor:
+        return perplexity(codes, self.codebook_size)
+
+
+class _NearestCode(Quantizer):
+    """What the siblings that choose the nearest code share. `losses` is theirs."""
+
+    def __init__(self, init: str, source_layout: bool):
+        super().__init__()
+        self.source_layout = source_layout
+        # a buffer, so that a resumed run knows that its codebook is past the k-means start
+        self.register_buffer("started", torch.tensor(init != "kmeans"))
+        self._past_start = False
 
     def forward(self, z_e: Tensor) -> Quantized:
         batch, code_dim, length = z_e.shape
@@ -89,24 +131,18 @@ class _OneCodebook(nn.Module):
             self._start(rows.detach())
         codes = nearest(rows.detach(), self.codebook.detach())
         e_k = F.embedding(codes, self.codebook)
-        losses = {"commitment": F.mse_loss(rows, e_k.detach())} | self.learn(rows, codes, e_k)
+        losses = self.losses(rows, codes, e_k)
         z_q = e_k.detach() + (rows - rows.detach())  # the value is e_k to the bit, the gradient that of z_e
         return Quantized(z_q.view(laid_out.shape).permute(back), codes.view(batch, length), losses)
 
-    def learn(self, rows: Tensor, codes: Tensor, e_k: Tensor) -> dict[str, Tensor]:
+    def losses(self, rows: Tensor, codes: Tensor, e_k: Tensor) -> dict[str, Tensor]:
+        """Rows z_e (N, D), their codes (N,) and code vectors (N, D) -> what encoder and codebook learn from."""
         raise NotImplementedError
-
-    def embed(self, codes: Tensor) -> Tensor:
-        """Codes (B, L) -> code vectors (B, D, L)."""
-        return F.embedding(codes, self.codebook).transpose(1, 2)
-
-    def perplexity(self, codes: Tensor) -> Tensor:
-        return perplexity(codes, self.codebook_size)
 
     @torch.no_grad()
     def _start(self, rows: Tensor) -> None:
         if not self.started:
-            self._set_codebook(_from_first_process(kmeans(rows, self.codebook_size)))
+            self._set_codebook(from_first_process(kmeans(rows, self.codebook_size)))
             self.started.fill_(True)
         self._past_start = True
 
@@ -114,18 +150,25 @@ class _OneCodebook(nn.Module):
         self.codebook.copy_(centres)
 
 
-class GradientQuantizer(_OneCodebook):
+class GradientQuantizer(_NearestCode):
     """The codebook is a parameter and follows the encoder by its own loss, |sg(z_e) - e_k|^2 (eq. 3)."""
 
     def __init__(self, codebook_size: int, code_dim: int, init: str = "uniform", source_layout: bool = False):
-        super().__init__(codebook_size, code_dim, init, source_layout)
-        self.codebook = nn.Parameter(_initial(codebook_size, code_dim, init))
+        super().__init__(init, source_layout)
+        self.codebook = nn.Parameter(initial_codebook(codebook_size, code_dim, init))
 
-    def learn(self, rows: Tensor, codes: Tensor, e_k: Tensor) -> dict[str, Tensor]:
-        return {"codebook": F.mse_loss(e_k, rows.detach())}
+    def losses(self, rows: Tensor, codes: Tensor, e_k: Tensor) -> dict[str, Tensor]:
+        return {"commitment": F.mse_loss(rows, e_k.detach()), "codebook": F.mse_loss(e_k, rows.detach())}
 
 
-class EMAQuantizer(_OneCodebook):
+class JointQuantizer(GradientQuantizer):
+    """Encoder and codebook meet half-way by one loss without stop-gradients, |z_e - e_k|^2 (VQ-VAE-WaveNet)."""
+
+    def losses(self, rows: Tensor, codes: Tensor, e_k: Tensor) -> dict[str, Tensor]:
+        return {"joint": F.mse_loss(rows, e_k)}
+
+
+class EMAQuantizer(_NearestCode):
     """The codebook is the moving average of the vectors that chose each code (appendix A.1).
 
     counts <- decay * counts + (1 - decay) * n_k,  sums <- decay * sums + (1 - decay) * sum of the rows of code k,
@@ -144,19 +187,22 @@ class EMAQuantizer(_OneCodebook):
         init: str = "normal",
         source_layout: bool = False,
     ):
-        super().__init__(codebook_size, code_dim, init, source_layout)
+        super().__init__(init, source_layout)
         if not 0 <= decay < 1 or not 0 <= reseed < 1:
             raise SpeechlibError(f"decay and reseed lie in [0, 1), got {decay} and {reseed}")
         self.decay, self.epsilon, self.reseed = decay, epsilon, reseed
-        self.register_buffer("codebook", _initial(codebook_size, code_dim, init))
+        self.register_buffer("codebook", initial_codebook(codebook_size, code_dim, init))
         self.register_buffer("counts", torch.ones(codebook_size))
         self.register_buffer("sums", self.codebook.clone())  # = codebook * counts: the first step is already a mean
 
+    def losses(self, rows: Tensor, codes: Tensor, e_k: Tensor) -> dict[str, Tensor]:
+        if self.training:
+            self._follow(rows.detach(), codes)
+        return {"commitment": F.mse_loss(rows, e_k.detach())}
+
     @torch.no_grad()
-    def learn(self, rows: Tensor, codes: Tensor, e_k: Tensor) -> dict[str, Tensor]:
-        if not self.training:
-            return {}
-        counts = _count(codes, self.codebook_size)
+    def _follow(self, rows: Tensor, codes: Tensor) -> None:
+        counts = count(codes, self.codebook_size)
         sums = torch.zeros_like(self.sums).index_add_(0, codes, rows)
         if dist.is_available() and dist.is_initialized():
             dist.all_reduce(counts)
@@ -168,13 +214,12 @@ class EMAQuantizer(_OneCodebook):
         self.codebook.copy_(self.sums / smoothed[:, None])
         if self.reseed:
             self._reseed(rows)
-        return {}
 
     def _reseed(self, rows: Tensor) -> None:
         """Dead codes move to rows drawn from the batch and start with an even count. No branch: a GPU need not wait."""
         even = self.counts.mean()
         dead = (self.counts < self.reseed * even)[:, None]
-        fresh = _from_first_process(rows[_draw(len(rows), self.codebook_size, rows)])
+        fresh = from_first_process(rows[draw(len(rows), self.codebook_size, rows)])
         self.codebook.copy_(torch.where(dead, fresh, self.codebook))
         self.counts.copy_(torch.where(dead[:, 0], even, self.counts))
         self.sums.copy_(torch.where(dead, fresh * even, self.sums))
@@ -187,7 +232,7 @@ class EMAQuantizer(_OneCodebook):
 class SlicedQuantizer(nn.Module):
     """Channels cut into slices, each quantized by its own sibling: z_e (B, D, L) -> codes (B, G, L)."""
 
-    def __init__(self, slices: Sequence[_OneCodebook]):
+    def __init__(self, slices: Sequence[Quantizer]):
         super().__init__()
         if not slices:
             raise SpeechlibError("a sliced quantizer needs at least one slice")
@@ -218,25 +263,43 @@ class SlicedQuantizer(nn.Module):
         return torch.stack([q.perplexity(c) for q, c in zip(self.slices, codes.unbind(1))]).mean()
 
 
-def _initial(codebook_size: int, code_dim: int, init: str) -> Tensor:
-    if init == "uniform":
-        return torch.empty(codebook_size, code_dim).uniform_(-1 / codebook_size, 1 / codebook_size)
-    return torch.randn(codebook_size, code_dim)
+class SoftmaxQuantizer(Quantizer):
+    """The encoder says how likely each code is: z_e (B, K, L) holds logits, q = softmax(z_e), the code is its argmax.
+
+    An idea in VQ-VAE-WaveNet's README. "kl" is KL(q || uniform) = ln K - entropy of q, in nats, a mean over steps. z_q
+    is the chosen code's vector, so that codes alone say what the decoder gets, with the gradient of the expectation
+    sum_k q_k e_k: every code that was thought likely learns, not the chosen one only. (The expectation itself as z_q
+    would carry more than ln K, and codes would not be enough to decode from.)
+    """
+
+    def __init__(self, codebook_size: int, code_dim: int, init: str = "normal"):
+        super().__init__()
+        self.codebook = nn.Parameter(initial_codebook(codebook_size, code_dim, init))
+
+    def forward(self, z_e: Tensor) -> Quantized:
+        if z_e.shape[1] != self.codebook_size:
+            raise SpeechlibError(f"logits of {z_e.shape[1]} codes, a codebook of {self.codebook_size}")
+        with torch.autocast(z_e.device.type, enabled=False):
+            log_q = z_e.float().log_softmax(1)  # (B, K, L)
+            expected = torch.einsum("bkl,kd->bdl", log_q.exp(), self.codebook)
+        codes = log_q.argmax(1)
+        kl = math.log(self.codebook_size) + (log_q.exp() * log_q).sum(1).mean()
+        return Quantized(self.embed(codes).detach() + (expected - expected.detach()), codes, {"kl": kl})
 
 
-def _count(codes: Tensor, codebook_size: int) -> Tensor:
-    """How often each code occurs, float (K,). index_add instead of bincount: that one makes a GPU wait."""
-    ones = torch.ones(len(codes), device=codes.device)
-    return torch.zeros(codebook_size, device=codes.device).index_add_(0, codes, ones)
+class NoQuantizer(nn.Module):
+    """z_q = z_e: a plain autoencoder, to see what quantization costs. Asked for codes it says that there are none."""
+
+    def forward(self, z_e: Tensor) -> Quantized:
+        return Quantized(z_e.float(), None, {})
+
+    @property
+    def codebook(self) -> Tensor:
+        return _no_codes()
+
+    def embed(self, codes: Tensor) -> Tensor:
+        return _no_codes()
 
 
-def _draw(n_rows: int, n: int, like: Tensor) -> Tensor:
-    return torch.randint(n_rows, (n,), device=like.device)
-
-
-def _from_first_process(values: Tensor) -> Tensor:
-    """Drawn values are those of process 0 everywhere, so that the codebooks stay the same."""
-    if dist.is_available() and dist.is_initialized():
-        values = values.contiguous()
-        dist.broadcast(values, src=0)
-    return values
+def _no_codes():
+    raise SpeechlibError("a plain autoencoder (model.quantizer is 'none') has no codes: train with 'ema' or 'gradient'")

@@ -19,48 +19,33 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from ..errors import SpeechlibError, UnknownName
 from .jitter import Jitter
-from .quantizers import EMAQuantizer, GradientQuantizer, Quantized, SlicedQuantizer
+from .quantizers import Quantized, QuantizerConfig, codes_of, make_quantizer
 from .standardise import Standardise
 
-QUANTIZERS = ("gradient", "ema")
 DECODERS = ("deconv", "frames")
 
 
 @dataclass(frozen=True)
-class VQVAEConfig:
-    """Choices of the model; the defaults are the source system's baseline with its mistakes put right."""
+class VQVAEConfig(QuantizerConfig):
+    """Choices beside those of the quantizer; the defaults are the source's baseline with its mistakes put right."""
 
     channels: int = 768
     residual_layers: int = 2  # blocks of each residual stack
     share_residual_blocks: bool = False  # True: one block used over and over, as the source system did by mistake
     stride: int = 2  # frames per code
-    code_dim: int = 64
-    codebook_size: int = 44
-    slices: tuple[int, ...] = ()  # widths of channel slices, each with its own codebook; () = one codebook
-    quantizer: str = "gradient"  # how codebooks learn: "gradient" or "ema"
-    commitment_cost: float = 0.25
-    ema_decay: float = 0.99
-    codebook_init: str = "uniform"  # "uniform", "normal" or "kmeans" (of the first batch)
-    reseed: float = 0.0  # EMA: codes below this share of even use are re-seeded; 0 = never
-    source_layout: bool = False  # True: the source system's wrong rows, for comparison only
     decoder: str = "deconv"  # "deconv": the source's, neighbouring codes work together; "frames": each code by itself
     jitter: float = 0.0  # probability; the source system's is 0.12
     speaker_dim: int = 0  # size of the trained speaker vector given to the decoder; 0 = no conditioning
     weight_norm: bool = False  # weight normalisation and Kaiming start on every convolution
 
     def __post_init__(self):
-        if self.quantizer not in QUANTIZERS:
-            raise UnknownName("quantizer", self.quantizer, QUANTIZERS)
+        super().__post_init__()
         if self.decoder not in DECODERS:
             raise UnknownName("decoder", self.decoder, DECODERS)
-        if self.slices and sum(self.slices) != self.code_dim:
-            raise SpeechlibError(f"slices {self.slices} sum to {sum(self.slices)}, code_dim is {self.code_dim}")
-        if self.slices and self.source_layout:
-            raise SpeechlibError("source_layout is for comparison with one codebook: leave slices empty")
-        for name in ("channels", "stride", "code_dim", "codebook_size"):
+        for name in ("channels", "stride"):
             if getattr(self, name) < 1:
                 raise SpeechlibError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("residual_layers", "speaker_dim", "commitment_cost"):
+        for name in ("residual_layers", "speaker_dim"):
             if getattr(self, name) < 0:
                 raise SpeechlibError(f"{name} must not be negative, got {getattr(self, name)}")
 
@@ -105,7 +90,7 @@ class Encoder(nn.Module):
         self.conv_4 = _conv(width, width, 3, padding=1, normed=normed)
         self.conv_5 = _conv(width, width, 3, padding=1, normed=normed)
         self.residual = ResidualStack(width, config.residual_layers, config.share_residual_blocks, normed)
-        self.project = _conv(width, config.code_dim, 3, padding=1, normed=normed, activated=False)
+        self.project = _conv(width, config.encoder_channels, 3, padding=1, normed=normed, activated=False)
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.conv_1(x))
@@ -186,13 +171,13 @@ class VQVAE(nn.Module):
         self.sizes = {"n_features": n_features, "n_targets": n_targets, "n_speakers": n_speakers}
         self.inputs, self.targets = Standardise(n_features), Standardise(n_targets)
         self.encoder = Encoder(config, n_features)
-        self.quantizer = _quantizer(config)
+        self.quantizer = make_quantizer(config)
         self.jitter = Jitter(config.jitter)
         self.speakers = nn.Embedding(n_speakers, config.speaker_dim) if config.speaker_dim else None
         self.decoder = (Decoder if config.decoder == "deconv" else FrameDecoder)(config, n_targets)
 
     def encode(self, x: Tensor) -> Tensor:
-        """Raw features (B, C, T) -> z_e (B, D, L)."""
+        """Raw features (B, C, T) -> z_e (B, D, L), logits (B, K, L) for quantizer "softmax"."""
         if x.ndim != 3 or x.shape[1] != self.sizes["n_features"]:
             raise SpeechlibError(
                 f"features of shape {tuple(x.shape)}, the model takes (B, {self.sizes['n_features']}, T)"
@@ -220,7 +205,7 @@ class VQVAE(nn.Module):
 
     def codes(self, x: Tensor) -> Tensor:
         """Raw features (B, C, T) -> codes (B, L), sliced (B, G, L)."""
-        return self.quantize(self.encode(x)).codes
+        return codes_of(self.quantize(self.encode(x)))
 
     def code_positions(self, n_codes: int) -> Tensor:
         """Frame index (L,), fractional, of each code's centre: the strided window is frames (j - 1, j + 1) * stride."""
@@ -274,16 +259,6 @@ class VQVAE(nn.Module):
                 f"{z_q.shape[2]} codes give {frames.shape[2]} frames at most, {n_frames} were asked for"
             )
         return frames[:, :, :n_frames]
-
-
-def _quantizer(config: VQVAEConfig) -> nn.Module:
-    def one(code_dim: int) -> nn.Module:
-        common = {"init": config.codebook_init, "source_layout": config.source_layout}
-        if config.quantizer == "gradient":
-            return GradientQuantizer(config.codebook_size, code_dim, **common)
-        return EMAQuantizer(config.codebook_size, code_dim, config.ema_decay, reseed=config.reseed, **common)
-
-    return SlicedQuantizer([one(width) for width in config.slices]) if config.slices else one(config.code_dim)
 
 
 def _conv(

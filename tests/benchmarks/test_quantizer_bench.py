@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from speechlib.models.quantizers import EMAQuantizer, nearest
+from speechlib.models.codebooks import nearest
+from speechlib.models.quantizers import EMAQuantizer
 
 ROWS, CODES, DIM = 16_384, 512, 64
 SIZE = f"{ROWS:,} x {CODES} x {DIM}, 1 thread"
