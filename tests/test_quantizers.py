@@ -8,10 +8,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from speechlib.errors import SpeechlibError, UnknownName
-from speechlib.models.codebooks import kmeans, nearest, perplexity
-from speechlib.models.quantizers import EMAQuantizer, GradientQuantizer, SlicedQuantizer
+from speechlib.models.codebooks import INITS, initial_codebook, kmeans, nearest, perplexity
+from speechlib.models.quantizers import (
+    EMAQuantizer,
+    GradientQuantizer,
+    JointQuantizer,
+    NoQuantizer,
+    QuantizerConfig,
+    SlicedQuantizer,
+    SoftmaxQuantizer,
+    codes_of,
+    make_quantizer,
+)
 
-KINDS = [GradientQuantizer, EMAQuantizer]
+KINDS = [GradientQuantizer, EMAQuantizer, JointQuantizer]
 
 
 # --- oracles: slow and obvious ---
@@ -155,8 +165,20 @@ def test_straight_through(kind, training):
     assert torch.equal(found.z_q, codebook[found.codes].transpose(1, 2))
     (found.z_q * weight).sum().backward()
     assert torch.equal(z_e.grad, weight)
-    if kind is GradientQuantizer:  # what the decoder wants moves the encoder, not the codebook
+    if kind is not EMAQuantizer:  # what the decoder wants moves the encoder, not the codebook
         assert quantizer.codebook.grad is None
+
+
+def test_joint_training_moves_encoder_and_codebook_by_one_term():
+    """VW-09: rows (1, 0), (2, 1), (0, 0) and codes (0, 0), (2, 2) meet half-way: opposite gradients of one loss."""
+    z_e = torch.tensor([[[1.0, 2.0, 0.0], [0.0, 1.0, 0.0]]], requires_grad=True)
+    quantizer = two_codes(JointQuantizer)
+    found = quantizer(z_e)
+    assert found.losses.keys() == {"joint"}
+    assert found.losses["joint"].item() == pytest.approx(2 / 6)
+    found.losses["joint"].backward()
+    torch.testing.assert_close(z_e.grad, torch.tensor([[[1.0, 0.0, 0.0], [0.0, -1.0, 0.0]]]) / 3)
+    torch.testing.assert_close(quantizer.codebook.grad, torch.tensor([[-1.0, 0.0], [0.0, 1.0]]) / 3)
 
 
 def test_perplexity_by_hand():
@@ -326,9 +348,112 @@ def test_slices_equal_one_quantizer_per_slice(kind):
         rows = part.transpose(1, 2).reshape(-1, part.shape[1])
         assert torch.equal(found.codes[:, g].flatten(), brute_force(rows, sliced.codebooks[g].detach()))
     assert torch.equal(sliced.embed(found.codes), found.z_q)
-    assert found.losses["commitment"].item() == pytest.approx((found.z_q - z_e).square().mean().item(), rel=1e-5)
+    term = found.losses["joint" if kind is JointQuantizer else "commitment"]
+    assert term.item() == pytest.approx((found.z_q - z_e).square().mean().item(), rel=1e-5)
     expected = sum(perplexity(found.codes[:, g], q.codebook_size) for g, q in enumerate(slices)) / 3
     assert sliced.perplexity(found.codes).item() == pytest.approx(expected.item())
+
+
+# --- starts, the softmax, no quantizer, the factory (VW-09, VW-21) ---
+
+
+@pytest.mark.parametrize("shape", [(512, 64), (16, 64)])
+def test_starts_have_the_spread_they_are_named_for(shape):
+    torch.manual_seed(0)
+    codebook_size, code_dim = shape
+    start = {init: initial_codebook(*shape, init) for init in INITS}
+    assert all(codebook.shape == shape for codebook in start.values())
+    for init, limit in (("uniform", 1 / codebook_size), ("unit_scaling", 1.7 * (3 / codebook_size) ** 0.5)):
+        assert start[init].abs().max() <= limit
+        assert start[init].std().item() == pytest.approx(limit / 3**0.5, rel=0.05)
+    assert start["normal"].std().item() == pytest.approx(1, rel=0.05)
+    assert start["orthogonal"].square().sum().item() == pytest.approx(min(shape), rel=1e-4)
+    few = start["orthogonal"] if codebook_size < code_dim else start["orthogonal"].t()  # the shorter side
+    torch.testing.assert_close(few @ few.t(), torch.eye(min(shape)), rtol=0, atol=1e-5)
+
+
+def test_kl_to_the_uniform_prior_in_closed_form():
+    quantizer = SoftmaxQuantizer(5, 3)
+    assert quantizer(torch.full((2, 5, 7), 3.0)).losses["kl"].item() == pytest.approx(0, abs=1e-6)
+    one_hot = torch.zeros(2, 5, 7)
+    one_hot[:, 2] = 1e4
+    assert quantizer(one_hot).losses["kl"].item() == pytest.approx(math.log(5))
+    halves = torch.full((1, 5, 1), -1e4)
+    halves[0, :2] = 0.0  # evenly one of two
+    assert quantizer(halves).losses["kl"].item() == pytest.approx(math.log(5) - math.log(2))
+    logits = torch.randn(2, 5, 7, requires_grad=True)
+    quantizer(logits).losses["kl"].backward()
+    q = logits.detach().softmax(1)
+    entropy = -(q * q.log()).sum(1, keepdim=True)
+    torch.testing.assert_close(logits.grad, q * (q.log() + entropy) / 14)  # d/dz of -entropy, mean of 14 steps
+
+
+def test_a_softmax_gives_the_vector_of_its_code_and_the_gradient_of_the_expectation():
+    torch.manual_seed(0)
+    quantizer, logits, weight = SoftmaxQuantizer(6, 4), torch.randn(2, 6, 9, requires_grad=True), torch.randn(2, 4, 9)
+    found = quantizer(logits)
+    assert torch.equal(found.codes, logits.argmax(1))
+    assert torch.equal(found.z_q, quantizer.embed(found.codes))  # codes are all that a decoder is told
+    got = torch.autograd.grad((found.z_q * weight).sum(), [logits, quantizer.codebook])
+    expectation = sum(logits.softmax(1)[:, k, None] * quantizer.codebook[k][:, None] for k in range(6))
+    expected = torch.autograd.grad((expectation * weight).sum(), [logits, quantizer.codebook])
+    for one, other in zip(got, expected):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+    with pytest.raises(SpeechlibError, match="logits of 4 codes, a codebook of 6"):
+        quantizer(torch.randn(2, 4, 9))
+
+
+def test_a_plain_autoencoder_passes_vectors_on_and_says_that_it_has_no_codes():
+    quantizer, z_e = make_quantizer(QuantizerConfig(quantizer="none")), torch.randn(2, 4, 7, requires_grad=True)
+    found = quantizer(z_e)
+    assert isinstance(quantizer, NoQuantizer)
+    assert found.losses == {}
+    assert torch.equal(found.z_q, z_e)
+    found.z_q.sum().backward()
+    assert torch.equal(z_e.grad, torch.ones(2, 4, 7))
+    for ask in (lambda: codes_of(found), lambda: quantizer.embed(None), lambda: quantizer.codebook):
+        with pytest.raises(SpeechlibError, match="has no codes"):
+            ask()
+
+
+@pytest.mark.parametrize(
+    ("kind", "cls"),
+    [("gradient", GradientQuantizer), ("joint", JointQuantizer), ("ema", EMAQuantizer), ("softmax", SoftmaxQuantizer)],
+)
+def test_the_factory_makes_what_the_config_says(kind, cls):
+    config = QuantizerConfig(quantizer=kind, codebook_size=9, code_dim=6, codebook_init="orthogonal")
+    quantizer = make_quantizer(config)
+    assert isinstance(quantizer, cls)
+    assert quantizer.codebook.shape == (9, 6)
+    assert quantizer(torch.randn(2, config.encoder_channels, 5)).z_q.shape == (2, 6, 5)
+    if kind != "softmax":
+        sliced = make_quantizer(QuantizerConfig(quantizer=kind, codebook_size=9, code_dim=6, slices=(2, 4)))
+        assert [type(q) for q in sliced.slices] == [cls, cls]
+        assert [tuple(codebook.shape) for codebook in sliced.codebooks] == [(9, 2), (9, 4)]
+
+
+def test_the_factory_passes_every_choice_on():
+    config = QuantizerConfig(
+        quantizer="ema", code_dim=4, ema_decay=0.5, reseed=0.1, codebook_init="kmeans", source_layout=True
+    )
+    quantizer = make_quantizer(config)
+    assert (quantizer.decay, quantizer.reseed, quantizer.source_layout) == (0.5, 0.1, True)
+    assert not quantizer.started
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"quantizer": "emma"}, "Did you mean 'ema'"),
+        ({"codebook_init": "orthogonl"}, "Did you mean 'orthogonal'"),
+        ({"kl_cost": -1.0}, "kl_cost must not be negative"),
+        ({"quantizer": "softmax", "code_dim": 4, "slices": (2, 2)}, "neither slices"),
+        ({"quantizer": "softmax", "codebook_init": "kmeans"}, "no vectors that k-means could cluster"),
+    ],
+)
+def test_choices_that_cannot_be(changes, words):
+    with pytest.raises((SpeechlibError, UnknownName), match=words):
+        QuantizerConfig(**changes)
 
 
 def test_statistics_are_summed_over_processes(tmp_path):
