@@ -5,6 +5,8 @@ import torch
 
 from speechlib import objectives
 from speechlib.batches import Batch
+from speechlib.errors import SpeechlibError
+from speechlib.models.quantizers import QUANTIZERS
 from speechlib.models.vqvae import VQVAE, VQVAEConfig
 
 
@@ -90,3 +92,56 @@ def test_a_bad_number_shows_in_the_loss(bad):
     batch = a_batch()
     batch.inputs[1, 2, 5] = bad
     assert not objectives.vqvae(a_model(), batch)["loss"].isfinite()
+
+
+def gradient_norms(term, *targets):
+    found = torch.autograd.grad(term, targets, retain_graph=True, allow_unused=True)
+    return [0.0 if gradient is None else gradient.norm().item() for gradient in found]
+
+
+@pytest.mark.parametrize("kind", ["gradient", "joint"])
+def test_the_codebook_learns_from_the_term_of_quantization_only(kind):
+    """VW-08: what the decoder wants reaches the encoder straight through, and the codebook not at all."""
+    model = a_model(quantizer=kind)
+    terms = objectives.vqvae(model, a_batch())
+    codebook, encoder = model.quantizer.codebook, model.encoder.conv_1.weight
+    decoder_moves, vq_moves = (gradient_norms(terms[name], codebook, encoder) for name in ("reconstruction", "vq"))
+    assert decoder_moves[0] == 0
+    assert min(*vq_moves, decoder_moves[1]) > 0
+    if kind == "gradient":  # each from a term of its own
+        assert gradient_norms(terms["codebook"], encoder) == gradient_norms(terms["commitment"], codebook) == [0]
+    assert list(terms)[-2] in ("codebook", "joint")
+
+
+def test_a_softmax_adds_its_weighted_kl_and_learns_codes_from_the_decoder():
+    """VW-21: the prior's term shapes the encoder only; codes learn from what they are used for."""
+    model = a_model(quantizer="softmax", codebook_init="normal", kl_cost=0.3)
+    terms = objectives.vqvae(model, a_batch())
+    assert terms["vq"].item() == pytest.approx(0.3 * terms["kl"].item())
+    codebook, encoder = model.quantizer.codebook, model.encoder.conv_1.weight
+    assert min(gradient_norms(terms["reconstruction"], codebook, encoder)) > 0
+    assert gradient_norms(terms["kl"], codebook) == [0]
+
+
+def test_a_plain_autoencoder_has_one_term_and_no_perplexity():
+    """VW-09, use_vq = false."""
+    model = a_model(quantizer="none")
+    terms = objectives.vqvae(model, a_batch())
+    assert terms.keys() == {"loss", "reconstruction"}
+    assert terms["loss"] == terms["reconstruction"]
+    with pytest.raises(SpeechlibError, match="has no codes"):
+        model.codes(a_batch().inputs)
+
+
+@pytest.mark.parametrize("kind", QUANTIZERS)
+def test_every_quantizer_lowers_its_loss(kind):
+    model, batch = a_model(quantizer=kind, codebook_init="normal").train(), a_batch()
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    losses = []
+    for _ in range(60):
+        loss = objectives.vqvae(model, batch)["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.9 * losses[0]
