@@ -116,8 +116,8 @@ def sequential_jitter(z, replace_at, right):
     out, length = z.clone(), z.shape[2]
     for i in range(z.shape[0]):
         for t in range(length):
-            if replace_at[t] and length > 1:
-                side = 1 if t == 0 else -1 if t == length - 1 else (1 if right[t] else -1)
+            if replace_at[i, t] and length > 1:
+                side = 1 if t == 0 else -1 if t == length - 1 else (1 if right[i, t] else -1)
                 out[i, :, t] = z[i, :, t + side]
     return out
 
@@ -127,8 +127,8 @@ def sequential_jitter(z, replace_at, right):
 def test_jitter_equals_the_sequential_one(n_items, length, seed):
     generator = torch.Generator().manual_seed(seed)
     z = torch.randn(n_items, 3, length, generator=generator)
-    replace_at = torch.rand(length, generator=generator) < 0.5
-    right = torch.rand(length, generator=generator) < 0.5
+    replace_at = torch.rand(n_items, length, generator=generator) < 0.5
+    right = torch.rand(n_items, length, generator=generator) < 0.5
     assert torch.equal(jitter(z, replace_at, right), sequential_jitter(z, replace_at, right))
 
 
@@ -145,18 +145,29 @@ def test_jitter_rate_sides_and_ends():
     assert torch.equal(Jitter(1.0)(steps[:, :, :1]), steps[:, :, :1])
 
 
-def test_jitter_positions_hold_for_the_batch():
+def test_every_item_of_a_batch_has_draws_of_its_own():
     torch.manual_seed(0)
-    steps, layer = torch.arange(200.0).expand(8, 1, -1), Jitter(0.5)
-    first, second = layer(steps), layer(steps)
-    assert (first == first[:1]).all()
-    assert not torch.equal(first, second)
+    steps, layer = torch.arange(2000.0).expand(8, 1, -1), Jitter(0.5)
+    moved = layer(steps)[:, 0] != steps[:, 0]  # (B, L)
+    for i in range(8):
+        for j in range(i):  # independent: both at a quarter of the places
+            assert (moved[i] & moved[j]).float().mean().item() == pytest.approx(0.25, abs=0.04)
+    assert not torch.equal(layer(steps), layer(steps))
+
+
+def test_jitter_takes_nothing_from_another_item():
+    """VQ-VAE-WaveNet joined batch and time before it looked for neighbours (its mistake 7)."""
+    torch.manual_seed(0)
+    z = torch.randn(4, 3, 6, requires_grad=True)
+    for i in range(4):
+        (gradient,) = torch.autograd.grad(Jitter(1.0)(z)[i].sum(), z)
+        assert (gradient.abs().sum((1, 2)) > 0).tolist() == [j == i for j in range(4)]
 
 
 def test_jitter_is_off_in_eval_and_gradient_reaches_the_source_step():
     z = torch.randn(1, 2, 4, requires_grad=True)
     assert torch.equal(Jitter(1.0).eval()(z), z)
-    second = torch.tensor([False, True, False, False])
+    second = torch.tensor([[False, True, False, False]])
     jitter(z, replace=second, right=second).sum().backward()  # step 1 is replaced by step 2
     assert z.grad[0, 0].tolist() == [1, 0, 2, 1]
     with pytest.raises(SpeechlibError, match="between 0 and 1"):

@@ -1,7 +1,6 @@
 """Jitter: in training each step may take its neighbour's code, so that a code must stand for more than its own instant.
 
-Chorowski et al. 2019, arXiv 1901.08810, section II.C. As in the source system, one draw of positions holds for a whole
-batch.
+Chorowski et al. 2019, arXiv 1901.08810, section II.C. Every item of a batch has draws of its own.
 """
 
 import torch
@@ -11,17 +10,17 @@ from ..errors import SpeechlibError
 
 
 def jitter(z: Tensor, replace: Tensor, right: Tensor) -> Tensor:
-    """Steps of z (B, D, L) where `replace` (L,) is true become their right or left neighbour in z.
+    """Steps of z (B, D, L) where `replace` (B, L) is true become their right or left neighbour in the same item.
 
-    `right` (L,) says which; an end takes its only neighbour, a sequence of one step stays as it is.
+    `right` (B, L) says which; an end takes its only neighbour, a sequence of one step stays as it is.
     Neighbours are those of the input, so replacements do not run on; taken by index, so gradients reach the step taken.
     """
     length = z.shape[-1]
     here = torch.arange(length, device=z.device)
     side = right.long() * 2 - 1
     side = torch.where(here == 0, 1, torch.where(here == length - 1, -1, side))
-    source = (here + replace * side).clamp(0, length - 1)
-    return z.index_select(2, source)
+    source = (here + replace * side).clamp(0, length - 1)  # (B, L)
+    return z.gather(2, source[:, None].expand_as(z))
 
 
 class Jitter(nn.Module):
@@ -36,5 +35,5 @@ class Jitter(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         if not self.training or self.probability == 0:
             return z
-        draws = torch.rand(2, z.shape[-1], device=z.device)
+        draws = torch.rand(2, len(z), z.shape[-1], device=z.device)
         return jitter(z, draws[0] < self.probability, draws[1] < 0.5)
