@@ -29,13 +29,38 @@ class Batch(NamedTuple):
     length: torch.Tensor
 
 
+class Order:
+    """Items 0..n_items - 1 in one permutation after another, cut into batches of equal size.
+
+    Every epoch visits every item once, and a batch may reach into the next epoch. Batch n is a function of (seed, n).
+    """
+
+    def __init__(self, n_items: int, batch_size: int, seed: int = 0):
+        self.n_items, self.batch_size, self.seed = n_items, batch_size, seed
+        self._permutation = lru_cache(maxsize=2)(self._permutation)
+
+    def __len__(self) -> int:
+        """Batches in which every item has come once."""
+        return -(-self.n_items // self.batch_size)
+
+    def batch(self, n: int) -> np.ndarray:
+        """The items (B,) of the n-th batch, n = 0, 1, 2, ... without end."""
+        epoch, place = np.divmod(np.arange(n * self.batch_size, (n + 1) * self.batch_size), self.n_items)
+        items = np.empty(self.batch_size, np.int64)
+        for e in range(epoch[0], epoch[-1] + 1):
+            items[epoch == e] = self._permutation(e)[place[epoch == e]]
+        return items
+
+    def _permutation(self, epoch: int) -> np.ndarray:
+        return np.random.default_rng([self.seed, 0, epoch]).permutation(self.n_items)
+
+
 class Crops:
     """Random crops of n_frames from the utterances `indices` of a pack.
 
-    The stream of utterances is one permutation after another, cut into batches of equal size: every epoch visits every
-    utterance once, and a batch may reach into the next epoch. Where an utterance is longer than n_frames the crop
-    begins anywhere with equal chance; where it is shorter it is padded with zeros (`Batch.length` says so). `audio`
-    adds the n_frames * hop_length samples from the first frame on.
+    Utterances come in `Order`. Where one is longer than n_frames the crop begins anywhere with equal chance; where it
+    is shorter it is padded with zeros (`Batch.length` says so). `audio` adds the n_frames * hop_length samples from the
+    first frame on.
     """
 
     def __init__(
@@ -61,11 +86,11 @@ class Crops:
             raise SpeechlibError("no utterances to crop from: is this part of the split empty?")
         if batch_size < 1 or n_frames < 1:
             raise SpeechlibError(f"batch_size {batch_size} and n_frames {n_frames} must be 1 or more")
-        self._order = lru_cache(maxsize=2)(self._order)
+        self.order = Order(len(self.indices), batch_size, seed)
 
     def __len__(self) -> int:
         """Batches in which every utterance has come once."""
-        return -(-len(self.indices) // self.batch_size)
+        return len(self.order)
 
     def batch(self, n: int) -> Batch:
         """The n-th batch, n = 0, 1, 2, ... without end."""
@@ -73,17 +98,10 @@ class Crops:
         return _gather(self.pack, utterance, start, self.n_frames, self.inputs, self.targets, self.audio)
 
     def _draw(self, n: int) -> tuple[np.ndarray, np.ndarray]:
-        position = np.arange(n * self.batch_size, (n + 1) * self.batch_size)
-        epoch, place = np.divmod(position, len(self.indices))
-        utterance = np.empty(self.batch_size, np.int64)
-        for e in range(epoch[0], epoch[-1] + 1):
-            utterance[epoch == e] = self.indices[self._order(e)[place[epoch == e]]]
+        utterance = self.indices[self.order.batch(n)]
         spare = np.maximum(self.pack.n_frames[utterance] - self.n_frames, 0)
         start = np.random.default_rng([self.seed, 1, n]).integers(0, spare, endpoint=True)
         return utterance, start
-
-    def _order(self, epoch: int) -> np.ndarray:
-        return np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.indices))
 
 
 def whole(

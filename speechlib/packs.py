@@ -39,7 +39,7 @@ FORMAT = 1  # of the files below; another one is another fingerprint
 TRIMS = ("none", "silence", "labels")
 _SHARD_SECONDS, _SHARD_UTTERANCES = 600.0, 256
 _FULL = 32_768  # int16 step of a wave at 1
-_LABELS = np.dtype([("symbol", "<i4"), ("start", "<f8"), ("end", "<f8")])
+LABELS = np.dtype([("symbol", "<i4"), ("start", "<f8"), ("end", "<f8")])
 Progress = Callable[..., None]
 
 
@@ -458,7 +458,7 @@ def _write_labels(whole: Path, packed: list, about: dict, sample_rate: int) -> t
                 if end > start:
                     rows.append((number.setdefault(item.symbol, len(number)), start, end))
             lengths.append(len(rows) - before)
-        np.save(whole / f"{name}.npy", np.array(rows, _LABELS))
+        np.save(whole / f"{name}.npy", np.array(rows, LABELS))
         counts[f"n_{name}"] = np.array(lengths, np.int64)
     return list(number), counts
 

@@ -1,0 +1,107 @@
+"""The .mat layout of TIMIT frames: the same windows as recordings give, and a clear word on every way to be wrong."""
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from scipy.io import savemat
+
+from speechlib import timit_mat
+from speechlib.errors import BadFile
+from speechlib.windows import Windows
+
+LENGTHS = {"train": [30, 12, 25], "dev": [14], "test": [9, 21]}
+
+
+def arrays():
+    rng = np.random.default_rng(0)
+    found = {}
+    for part, lengths in LENGTHS.items():
+        F = sum(lengths)
+        found |= {part: rng.normal(size=(F, 120)), f"{part}len": np.array(lengths)}
+        found[f"{part}_dict"] = np.repeat(rng.integers(0, 49, F // 3 + 1), 3)[:F, None]
+    return found
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "frames.mat"
+
+
+def write_v73(path, values):
+    with h5py.File(path, "w", userblock_size=512) as file:
+        for name, value in values.items():
+            file[name] = np.atleast_2d(value).T  # as MATLAB does: columns first
+    with open(path, "r+b") as file:
+        file.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM")
+
+
+def test_the_table_is_that_of_the_source():
+    """Reference section 2.2: 49 phones, sil = 37."""
+    assert len(timit_mat.PHONES) == len(set(timit_mat.PHONES)) == 49
+    some = {0: "aa", 15: "epi", 16: "er", 33: "q", 37: "sil", 40: "cl", 41: "uh", 44: "vcl", 48: "zh"}
+    assert {k: timit_mat.PHONES[k] for k in some} == some
+    assert all(timit_mat.PHONES.index(name) == k for k, name in enumerate(timit_mat.PHONES))
+
+
+def test_timits_61_symbols_fold_to_the_table():
+    symbols = (
+        "b d g p t k dx q jh ch s sh z zh f th v dh m n ng em en eng nx l r w y hh hv el iy ih eh ey ae aa aw ay ah ao "
+        "oy ow uh uw ux er ax ix axr ax-h bcl dcl gcl pcl tcl kcl pau epi h#".split()
+    )
+    assert len(symbols) == 61
+    assert {timit_mat.fold(symbol) for symbol in symbols} == set(timit_mat.PHONES)
+
+
+@pytest.mark.parametrize("write", [savemat, write_v73], ids=["v5", "v7.3"])
+def test_a_file_of_either_version_becomes_a_pack(path, write):
+    values = arrays()
+    write(path, values)
+    pack, split = timit_mat.load(path)
+    assert {part: len(indices) for part, indices in split.items()} == {"train": 3, "dev": 1, "test": 2}
+    assert pack.n_frames.tolist() == sum(LENGTHS.values(), [])
+    assert pack.features(1, "log_mel").shape == (120, 12)
+    torch.testing.assert_close(pack.features(1, "log_mel").T, torch.tensor(values["train"][30:42]).float())
+    found = Windows(pack, split["dev"], 4, 9)
+    labels, k = values["dev_dict"].ravel(), len(found) - 1
+    frames = found.start[k] + np.arange(9)
+    sil = timit_mat.PHONES.index("sil")
+    wanted = [int(labels[t]) if 0 <= t < 14 else sil for t in frames]
+    told = [timit_mat.PHONES.index(found.phones[p]) for p in found.labels([k])[0]]
+    assert told == [sil if p == timit_mat.PHONES.index("epi") else p for p in wanted]
+
+
+def test_runs_of_one_label_are_segments():
+    assert timit_mat._runs(np.array([3, 3, 5, 5, 5, 3])) == [(0, 2, 3), (2, 5, 5), (5, 6, 3)]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda v: v.pop("dev_dict"), r"no array 'dev_dict'; it holds dev, devlen, test"),
+        (lambda v: v.update(trainlen=np.array([30, 12, 24])), r"\(trainlen\).* add up to 66, train has 67 frames"),
+        (lambda v: v.update(dev_dict=np.zeros(13)), r"\(dev_dict\).* 13 labels for 14 frames"),
+        (lambda v: v["test_dict"].__setitem__(4, 49), r"\(test_dict\).* frame 4 has label 49, the table ends at 48"),
+        (lambda v: v["train"].__setitem__((2, 2), np.nan), r"\(train\).* finite"),
+        (lambda v: v.update(devlen=np.array([13.5])), r"\(devlen\).* no whole numbers"),
+    ],
+    ids=["missing", "lengths", "labels", "beyond the table", "nan", "halves"],
+)
+def test_what_is_wrong_is_named(path, spoil, told):
+    values = arrays()
+    spoil(values)
+    savemat(path, values)
+    with pytest.raises(BadFile, match=told):
+        timit_mat.load(path)
+
+
+def test_a_file_that_is_none(path):
+    with pytest.raises(BadFile, match="does not exist"):
+        timit_mat.load(path)
+    path.write_bytes(b"no matlab" * 30)
+    with pytest.raises(BadFile, match="no MATLAB file, or cut short"):
+        timit_mat.load(path)
+    savemat(path, arrays())
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(BadFile, match="no MATLAB file, or cut short"):
+        timit_mat.load(path)
