@@ -36,6 +36,26 @@ def mel_cepstral_distortion(reference, estimate) -> float:
     return float(_DB_PER_NEPER * np.mean(np.sqrt(squares / 2)))
 
 
+def warped_distortion(reference, estimate) -> float:
+    """The same between speech of two tempi, (M, T) and (M, T2): every frame of the estimate is compared with one of the
+    reference, which moves on by 0, 1 or 2 frames, and may begin and end anywhere. The best such path's mean, in dB.
+
+    For two readings of one text, of which the estimate may be a part only.
+    """
+    reference, estimate = (np.asarray(x, dtype=np.float64)[1:] for x in (reference, estimate))
+    if reference.shape[0] != estimate.shape[0] or not reference.size or not estimate.size:
+        raise SpeechlibError(
+            f"reference {reference.shape} and estimate {estimate.shape} behind c_0: wanted (M, T), (M, T2)"
+        )
+    squares = (reference**2).sum(0) + (estimate**2).sum(0)[:, None] - 2 * estimate.T @ reference  # (T2, T)
+    cost = _DB_PER_NEPER * np.sqrt(np.maximum(squares, 0) / 2)
+    total = cost[0]
+    for row in cost[1:]:
+        before = np.concatenate([[np.inf, np.inf], total])
+        total = row + np.minimum(np.minimum(before[:-2], before[1:-1]), before[2:])
+    return float(total.min() / len(cost))
+
+
 def spectral_convergence(reference, estimate) -> float:
     """||S - S'|| / ||S|| of two magnitude spectrograms (F, T): 0 equal, 1 as bad as silence (Sturmel & Daudet 2011)."""
     reference, estimate = _alike(reference, estimate)

@@ -49,13 +49,13 @@ def jitter(points: np.ndarray, share: float = 0.01, seed: int = 0) -> np.ndarray
 
 def _umap(points: np.ndarray, n_neighbors: int, seed: int) -> tuple[np.ndarray, str, str]:
     if len(points) < 5:
-        return _pca(points), "PCA", f"{len(points)} vectors are too few for UMAP: this map is PCA's"
+        return pca(points), "PCA", f"{len(points)} vectors are too few for UMAP: this map is PCA's"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of tensorflow and of numba's deprecations
             from umap import UMAP
     except ImportError:
-        return _pca(points), "PCA", "umap-learn is not installed: this map is PCA's (pip install umap-learn)"
+        return pca(points), "PCA", "umap-learn is not installed: this map is PCA's (pip install umap-learn)"
     from sklearn.neighbors import NearestNeighbors
 
     # Exact neighbours found outside: umap's own search would spend 5 s compiling first, for the same neighbours.
@@ -85,7 +85,7 @@ def _threads_kept() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _pca(points: np.ndarray) -> np.ndarray:
+def pca(points: np.ndarray) -> np.ndarray:
     """The two directions of largest variance, signs fixed so that a map never flips: (N, 2)."""
     centred = points - points.mean(axis=0)
     _, _, directions = np.linalg.svd(centred, full_matrices=False)
