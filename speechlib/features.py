@@ -326,20 +326,37 @@ def griffin_lim(
     spectrum = torch.polar(magnitude, angles.expand_as(magnitude))
     before = torch.zeros_like(spectrum)
     for _ in range(n_iter):
-        now = _stft(_istft(spectrum, window, config), window, config, center=True)
+        now = _stft(_istft(spectrum, window, config, padded=False), window, config, center=True)
         phase = now - before * (momentum / (1 + momentum))
         spectrum = phase * (magnitude / phase.abs().clamp_(min=1e-16))
         before = now
-    wave = _istft(spectrum, window, config)
-    return (
-        wave if config.is_centred else F.pad(wave, [config.win_length // 2, config.win_length - config.win_length // 2])
-    )
+    return _istft(spectrum, window, config)
 
 
-def _istft(spectrum: torch.Tensor, window: torch.Tensor, config: FeatureConfig) -> torch.Tensor:
+def _istft(spectrum: torch.Tensor, window: torch.Tensor, config: FeatureConfig, padded: bool = True) -> torch.Tensor:
+    """(B, bins, T) -> (B, S) from the centre of the first frame to that of the last; padded, all n_samples(T)."""
     sizes = {"n_fft": config.n_fft, "hop_length": config.hop_length, "win_length": config.win_length}
     length = max(1, (spectrum.shape[-1] - 1) * config.hop_length)
-    return torch.istft(spectrum, **sizes, window=window, length=length)
+    wave = torch.istft(spectrum, **sizes, window=window, length=length)
+    half = 0 if config.is_centred or not padded else config.win_length // 2
+    return F.pad(wave, (half, config.win_length - half)) if half else wave
+
+
+def shaped_noise(features: torch.Tensor, config: FeatureConfig, seed: int = 0) -> torch.Tensor:
+    """features (..., C, T) -> white noise (..., n_samples(T)) behind the filter that gives it their bands: a whisper.
+
+    The filter of each frame is the smooth spectrum that has the frame's bands, so the bands of the noise are right on
+    the average and stray as those of noise do. No phase is looked for: this is all that a spectrum alone can say.
+    """
+    statics = features[..., : config.n_static, :].reshape(-1, config.n_static, features.shape[-1]).float()
+    magnitude = _magnitudes(statics, config)
+    window = torch.hann_window(config.win_length, device=features.device)
+    generator = torch.Generator().manual_seed(seed)
+    length = max(1, (features.shape[-1] - 1) * config.hop_length)
+    white = torch.randn(length, generator=generator).to(features.device)
+    spectrum = _stft(white[None], window, config, center=True) / window.square().sum().sqrt()
+    wave = _istft(spectrum * magnitude, window, config)
+    return wave.reshape(*features.shape[:-2], wave.shape[-1])
 
 
 def _magnitudes(statics: torch.Tensor, config: FeatureConfig) -> torch.Tensor:
