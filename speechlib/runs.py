@@ -7,7 +7,7 @@
         metrics.jsonl          one line per logged step, training and validation (TensorBoard: tensorboard/)
         checkpoint.safetensors the model to use (averaged weights where averaged), with its config and sizes
         training.safetensors   what a killed training continues from: weights, their average, optimiser, step
-        recordings/            gradients.jsonl, codebook-00000100.safetensors
+        recordings/            gradients.jsonl, usage.jsonl (codes per epoch), codebook-00000100.safetensors
         samples/ figures/ summary.json
 
 A run is its resolved experiment: two names for one experiment are one run, and no name is ever matched by its
@@ -102,7 +102,8 @@ class Run:
         return self.path / name
 
     def metrics(self, part: str = "train"):
-        """DataFrame of the logged steps of one part (train or validation), a column per term."""
+        """DataFrame of the lines of one part, a column per term: train, validation, epoch (the codes used in each),
+        histograms (mean and variance of what TensorBoard has histograms of)."""
         import pandas
 
         lines = [line for line in read_lines(self.path / "metrics.jsonl") if line["part"] == part]
@@ -111,6 +112,10 @@ class Run:
     def gradients(self) -> list[dict]:
         """The recorded gradients in order: {step, layers: {name: [largest, mean absolute value]}}."""
         return read_lines(self.path / "recordings" / "gradients.jsonl")
+
+    def usage(self) -> list[dict]:
+        """How often each code was chosen in every epoch, in order: {step, epochs, codebooks: {name: counts (K,)}}."""
+        return read_lines(self.path / "recordings" / "usage.jsonl")
 
     def codebooks(self) -> list[Path]:
         """The recorded codebooks in order of their steps."""
@@ -265,7 +270,8 @@ def read_lines(path: Path) -> list[dict]:
 
 def rewind(run: Run, step: int) -> None:
     """Forget what was logged and recorded after `step`: a resumed training writes it again."""
-    for path in (run.path / "metrics.jsonl", run.path / "recordings" / "gradients.jsonl"):
+    recordings = run.path / "recordings"
+    for path in (run.path / "metrics.jsonl", recordings / "gradients.jsonl", recordings / "usage.jsonl"):
         if path.exists():
             kept = [json.dumps(line) + "\n" for line in read_lines(path) if line["step"] <= step]
             with files.atomic(path) as part:

@@ -13,10 +13,10 @@ averaged, and the first process writes.
 import hashlib
 import math
 import os
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from . import files, pretrained, runs
 from .errors import BadFile, SpeechlibError, UnknownName
+from .journal import CodeUsage, Journal
 from .runs import Run
 
 Progress = Callable[[int, int, str], None]  # (done, total, text): called often, never by default
@@ -39,6 +40,7 @@ class TrainingConfig:
     learning_rates: tuple[tuple[int, float], ...] = ()  # (step, rate): from that step on, instead of learning_rate
     warmup: int = 0  # steps over which the learning rate rises to its value
     optimizer: str = "adam"  # adam or adamw
+    betas: tuple[float, float] = (0.9, 0.999)  # of Adam's two averages
     amsgrad: bool = False
     weight_decay: float = 0.0
     grad_clip: float = 0.0  # largest gradient norm; 0 = not clipped
@@ -51,8 +53,10 @@ class TrainingConfig:
     checkpoint_every: int = 500
     record_gradients: bool = False
     record_codebook: bool = False
+    record_histograms: bool = False  # TensorBoard: z_e, codebook, codes, distances, speakers, weights, gradients
     record_every: int = 100  # steps between two recordings
     start_from: str = ""  # weights to begin with: the name of a shipped checkpoint, or a path of one
+    frozen: tuple[str, ...] = ()  # submodules that stay as they begin: neither weights nor buffers of theirs move
 
     def __post_init__(self):
         for name, known in (
@@ -96,35 +100,43 @@ def descend(
 ) -> nn.Module:
     """Lower objective(model, batch)["loss"] for config.steps steps, from the run's last checkpoint if it has one.
 
-    batches and validation have `batch(n)` (batches.Crops). snapshot(model) gives what is recorded with
-    `record_codebook`. Returns the model with the weights to use (averaged where averaged), in eval mode.
-    Raises SpeechlibError that names term, step and utterances when a term is no longer finite, and marks the run
-    failed, as it does for any other error.
+    batches and validation have `batch(n)` and a length, the batches of an epoch (batches.Crops). snapshot(model) gives
+    what is recorded with `record_codebook` and `record_histograms`. Returns the model with the weights to use (averaged
+    where averaged), in eval mode. Raises SpeechlibError that names term, step and utterances when a term is no longer
+    finite, and marks the run failed, as it does for any other error.
     """
     accelerator = start_accelerator()
     device = device_of(config)
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision_of(config, device) == "bf16")
     model.to(device).train()
+    freeze(model, config.frozen)
     if config.start_from and not run.training_state.exists():
         begin(model, config.start_from, run)
     task = accelerator.prepare_model(_Task(model, objective), device_placement=False)
     optimizer = make_optimizer(model, config)
     average = Average(model, config.ema_decay)
-    done, seconds = resume(run, model, optimizer, average)
-    journal = Journal(run, batches, config, done, seconds) if accelerator.is_main_process else None
+    usage, epoch = CodeUsage(model), -(-len(batches) // accelerator.num_processes)  # in steps
+    done, seconds = resume(run, model, optimizer, average, usage)
+    rate = partial(learning_rate, config)
+    journal = Journal(run, batches, rate, done, seconds) if accelerator.is_main_process else None
     try:
         with deterministic():
             for step in range(done + 1, config.steps + 1):
+                if (step - 1) % epoch == 0:
+                    usage.clear()
                 n = (step - 1) * accelerator.num_processes + accelerator.process_index
                 seed_step(run.seed, n)
                 with autocast:
                     terms = task(batches.batch(n))
                 optimizer.zero_grad()
                 accelerator.backward(terms["loss"])
-                if journal and config.record_gradients and _due(step, config.record_every, config):
+                recording = journal and _due(step, config.record_every, config)
+                if recording and config.record_gradients:
                     journal.gradients(step, model)
+                if recording and config.record_histograms:
+                    journal.layers(step, model)
                 norm = nn.utils.clip_grad_norm_(model.parameters(), config.grad_clip or math.inf)
-                optimizer.param_groups[0]["lr"] = learning_rate(config, step)
+                optimizer.param_groups[0]["lr"] = rate(step)
                 optimizer.step()
                 average.update(step)
                 if not journal:
@@ -135,12 +147,18 @@ def descend(
                 if validation is not None and _due(step, config.validate_every, config):
                     with average.in_place(), autocast:
                         journal.write(step, "validation", validate(model, objective, validation, config))
-                if snapshot is not None and config.record_codebook and _due(step, config.record_every, config):
+                if recording and snapshot is not None:
                     with average.in_place():
-                        journal.codebook(step, snapshot(model))
+                        tensors = snapshot(model)
+                    if config.record_codebook:
+                        journal.codebook(step, tensors)
+                    if config.record_histograms:
+                        journal.histograms(step, tensors)
+                if usage.counts and (step % epoch == 0 or step == config.steps):
+                    journal.codes(step, step / epoch, usage.counts)
                 if step % config.checkpoint_every == 0 or step == config.steps:
                     journal.check()
-                    keep(run, model, optimizer, average, step, journal.seconds())
+                    keep(run, model, optimizer, average, usage, step, journal.seconds())
                 if progress:
                     progress(step, config.steps, journal.text)
     except Exception as error:
@@ -148,10 +166,25 @@ def descend(
             run.mark("failed", reason=str(error) or type(error).__name__)
         raise
     finally:
+        usage.close()
         if journal:
             journal.close()
     average.use()
     return model.eval()
+
+
+def freeze(model: nn.Module, names: Iterable[str]) -> None:
+    """Submodules that stay as they are: no gradient moves their parameters, and in eval mode no batch their buffers.
+
+    Raises UnknownName for a name that is no submodule, SpeechlibError where nothing is left to train.
+    """
+    for name in names:
+        parts = [part for part, _ in model.named_modules() if part]
+        if name not in parts:
+            raise UnknownName("submodule in training.frozen", name, parts)
+        model.get_submodule(name).requires_grad_(False).eval()
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise SpeechlibError(f"training.frozen {tuple(names)} leaves nothing to train")
 
 
 class _Task(nn.Module):
@@ -195,9 +228,8 @@ def precision_of(config: TrainingConfig, device: torch.device) -> str:
 def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer]
     parameters = [p for p in model.parameters() if p.requires_grad]
-    return kind(
-        parameters, lr=config.learning_rate, amsgrad=config.amsgrad, weight_decay=config.weight_decay, fused=True
-    )
+    settings = {"betas": config.betas, "amsgrad": config.amsgrad, "weight_decay": config.weight_decay}
+    return kind(parameters, lr=config.learning_rate, fused=True, **settings)
 
 
 def learning_rate(config: TrainingConfig, step: int) -> float:
@@ -262,6 +294,7 @@ class Average:
     def in_place(self):
         """Inside: the model has the averaged weights and is in eval mode."""
         raw = {name: tensor.clone() for name, tensor in self.model.state_dict().items()} if self.state else None
+        modes = [(module, module.training) for module in self.model.modules()]  # frozen ones are in eval mode already
         self.use()
         self.model.eval()
         try:
@@ -269,7 +302,8 @@ class Average:
         finally:
             if raw:
                 self.model.load_state_dict(raw)
-            self.model.train()
+            for module, training in modes:
+                module.training = training
 
     def use(self) -> None:
         if self.state:
@@ -310,7 +344,7 @@ def begin(model: nn.Module, start_from: str, run: Run) -> None:
     files.write_json(run.path / "start.json", report)
 
 
-def keep(run: Run, model: nn.Module, optimizer, average: Average, step: int, seconds: float) -> None:
+def keep(run: Run, model: nn.Module, optimizer, average: Average, usage: CodeUsage, step: int, seconds: float) -> None:
     """Write the checkpoint to use and the state to continue from.
 
     A kill at any moment does no harm: resuming reads only training.safetensors, which is replaced in one stroke.
@@ -318,6 +352,7 @@ def keep(run: Run, model: nn.Module, optimizer, average: Average, step: int, sec
     runs.save_model(run.checkpoint, model, run.system, average.weights(), step=step, experiment=run.experiment)
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     tensors |= {f"average.{name}": tensor for name, tensor in average.state.items()}
+    tensors |= {f"usage.{name}": counts for name, counts in usage.counts.items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
     identity = runs.identity(run.experiment)
@@ -325,100 +360,40 @@ def keep(run: Run, model: nn.Module, optimizer, average: Average, step: int, sec
     run.mark("running", step=step)
 
 
-def resume(run: Run, model: nn.Module, optimizer, average: Average) -> tuple[int, float]:
+def resume(run: Run, model: nn.Module, optimizer, average: Average, usage: CodeUsage) -> tuple[int, float]:
     """Restore what `keep` wrote. Returns the steps done and the seconds they took; (0, 0) where nothing was kept.
 
     Raises BadFile for a truncated state and for one of another experiment.
     """
     if not run.training_state.exists():
         return 0, 0.0
-    tensors, metadata = runs.load_tensors(run.training_state)
-    if metadata.get("identity") != runs.identity(run.experiment):
-        raise BadFile(run.training_state, "belongs to another experiment: delete it and train again")
-
-    def part(prefix: str) -> dict[str, Tensor]:
-        return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-
-    runs.load_weights(model, part("model."), run.training_state)
-    for name, tensor in part("average.").items():
-        average.state[name].copy_(tensor)
+    tensors, metadata = _training_state(run)
+    runs.load_weights(model, _part(tensors, "model."), run.training_state)
+    for own, kept in ((average.state, "average."), (usage.counts, "usage.")):
+        for name, tensor in _part(tensors, kept).items():
+            own[name].copy_(tensor)
     state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in part("optimizer.").items():
+    for name, tensor in _part(tensors, "optimizer.").items():
         index, key = name.split(".", 1)
         state.setdefault(int(index), {})[key] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     return metadata["step"], metadata["seconds"]
 
 
-class Journal:
-    """What a training writes down, and the check that all of it is finite.
+def raw_weights(run: Run) -> dict[str, Tensor]:
+    """The weights themselves at the last checkpoint, where the checkpoint holds their average. Raises BadFile."""
+    return _part(_training_state(run)[0], "model.")
 
-    Values stay on the device until a line is due: asking for each at once would stop a GPU at every step.
-    """
 
-    def __init__(self, run: Run, batches, config: TrainingConfig, done: int, seconds: float):
-        from torch.utils.tensorboard import SummaryWriter
+def _training_state(run: Run) -> tuple[dict[str, Tensor], dict]:
+    tensors, metadata = runs.load_tensors(run.training_state)
+    if metadata.get("identity") != runs.identity(run.experiment):
+        raise BadFile(run.training_state, "belongs to another experiment: delete it and train again")
+    return tensors, metadata
 
-        self.run, self.batches, self.config = run, batches, config
-        self.started = time.perf_counter() - seconds
-        self.pending: list[tuple[int, int, tuple[str, ...], Tensor]] = []
-        self.text = ""
-        runs.rewind(run, done)
-        run.mark("running", step=done)
-        self.board = SummaryWriter(str(run.path / "tensorboard"), purge_step=done + 1 if done else None)
 
-    def seconds(self) -> float:
-        return time.perf_counter() - self.started
-
-    def note(self, step: int, n: int, terms: dict[str, Tensor]) -> None:
-        values = torch.stack([term.detach().float().reshape(()) for term in terms.values()])
-        self.pending.append((step, n, tuple(terms), values))
-
-    def check(self) -> dict[str, float]:
-        """The terms of the last step. Raises SpeechlibError for the first since the last check that is not finite."""
-        last: dict[str, float] = {}
-        for step, n, names, values in self.pending:
-            last = dict(zip(names, values.tolist()))
-            for name, value in last.items():
-                if not math.isfinite(value):
-                    raise SpeechlibError(self._explain(step, n, name, value))
-        self.pending.clear()
-        return last
-
-    def _explain(self, step: int, n: int, name: str, value: float) -> str:
-        names = self.batches.pack.utterances
-        held = [names[i] for i in dict.fromkeys(self.batches.batch(n).utterance.tolist())]
-        some = ", ".join(held[:8]) + (f" and {len(held) - 8} more" if len(held) > 8 else "")
-        rate, clip = learning_rate(self.config, step), self.config.grad_clip or "off"
-        return (
-            f"step {step}: the term {name!r} is {value}. The batch held utterances {some}. Listen to them, lower "
-            f"training.learning_rate ({rate:.3g} at this step) or clip gradients (training.grad_clip is {clip})"
-        )
-
-    def log(self, step: int) -> None:
-        terms = self.check()
-        self.text = "  ".join(f"{name} {terms[name]:.3g}" for name in ("loss", "perplexity") if name in terms)
-        self.write(step, "train", terms | {"learning_rate": learning_rate(self.config, step)})
-
-    def write(self, step: int, part: str, terms: dict[str, float]) -> None:
-        line = {"step": step, "part": part} | terms | {"seconds": round(self.seconds(), 3)}
-        runs.append_line(self.run.path / "metrics.jsonl", line)
-        for name, value in terms.items():
-            self.board.add_scalar(f"{name}/{part}", value, step)
-
-    def gradients(self, step: int, model: nn.Module) -> None:
-        """Largest and mean absolute gradient of every weight (biases and gains left out)."""
-        layers = {name: p.grad.abs() for name, p in model.named_parameters() if p.grad is not None and p.dim() > 1}
-        values = torch.stack([torch.stack([g.max(), g.mean()]) for g in layers.values()]).tolist()
-        path = self.run.folder("recordings") / "gradients.jsonl"
-        runs.append_line(path, {"step": step, "layers": dict(zip(layers, values))})
-
-    def codebook(self, step: int, tensors: dict[str, Tensor]) -> None:
-        path = self.run.folder("recordings") / f"codebook-{step:08d}.safetensors"
-        runs.save_tensors(path, tensors, {"step": step})
-
-    def close(self) -> None:
-        self.board.close()
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
 
 def bar(description: str = "training") -> Progress:

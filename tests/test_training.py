@@ -56,6 +56,9 @@ class Batches:
     def __init__(self, seed=0, bad=None):
         self.seed, self.bad = seed, bad
 
+    def __len__(self):
+        return 5
+
     def batch(self, n):
         generator = torch.Generator().manual_seed(1000 * self.seed + n)
         x = torch.randn(8, 4, generator=generator)

@@ -69,6 +69,13 @@ def draw(n_rows: int, n: int, like: Tensor) -> Tensor:
     return torch.randint(n_rows, (n,), device=like.device)
 
 
+def over_processes(values: Tensor) -> Tensor:
+    """Values summed over all processes, in place, where torch.distributed runs."""
+    if dist.is_available() and dist.is_initialized():
+        dist.all_reduce(values)
+    return values
+
+
 def from_first_process(values: Tensor) -> Tensor:
     """Drawn values are those of process 0 everywhere, so that the codebooks stay the same."""
     if dist.is_available() and dist.is_initialized():

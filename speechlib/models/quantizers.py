@@ -12,12 +12,21 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import SpeechlibError, UnknownName
-from .codebooks import INITS, count, draw, from_first_process, initial_codebook, kmeans, nearest, perplexity
+from .codebooks import (
+    INITS,
+    count,
+    draw,
+    from_first_process,
+    initial_codebook,
+    kmeans,
+    nearest,
+    over_processes,
+    perplexity,
+)
 
 QUANTIZERS = ("gradient", "joint", "ema", "softmax", "none")
 
@@ -202,11 +211,8 @@ class EMAQuantizer(_NearestCode):
 
     @torch.no_grad()
     def _follow(self, rows: Tensor, codes: Tensor) -> None:
-        counts = count(codes, self.codebook_size)
-        sums = torch.zeros_like(self.sums).index_add_(0, codes, rows)
-        if dist.is_available() and dist.is_initialized():
-            dist.all_reduce(counts)
-            dist.all_reduce(sums)
+        counts = over_processes(count(codes, self.codebook_size))
+        sums = over_processes(torch.zeros_like(self.sums).index_add_(0, codes, rows))
         self.counts.lerp_(counts, 1 - self.decay)
         self.sums.lerp_(sums, 1 - self.decay)
         total = self.counts.sum()

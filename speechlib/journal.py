@@ -1,0 +1,152 @@
+"""What a training writes down: terms, gradients, codebooks, histograms, and how often each code was used.
+
+Values stay on the device until a line is due: asking for each at once would stop a GPU at every step.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from . import runs
+from .errors import SpeechlibError
+from .models.codebooks import count, over_processes
+from .models.quantizers import Quantized, Quantizer
+from .runs import Run
+
+
+class CodeUsage:
+    """How often each code of every codebook of a model was chosen since the epoch began: counts[name] (K,).
+
+    Quantizers are listened to by hooks, so that no model and no objective need know of epochs. Only what records
+    gradients counts: training steps do, validation and snapshots do not.
+    """
+
+    def __init__(self, model: nn.Module):
+        quantizers = {name: module for name, module in model.named_modules() if isinstance(module, Quantizer)}
+        self.counts = {
+            name: torch.zeros(q.codebook_size, dtype=torch.int64, device=q.codebook.device)
+            for name, q in quantizers.items()
+        }
+        self._hooks = [q.register_forward_hook(partial(self._add, name)) for name, q in quantizers.items()]
+
+    def _add(self, name: str, _quantizer: nn.Module, _inputs, output: Quantized) -> None:
+        if torch.is_grad_enabled():
+            self.counts[name] += over_processes(count(output.codes.flatten(), len(self.counts[name]))).long()
+
+    def clear(self) -> None:
+        for counts in self.counts.values():
+            counts.zero_()
+
+    def close(self) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+
+class Journal:
+    """The lines, recordings and TensorBoard of one run, and the check that all terms are finite.
+
+    `rate(step)` is the learning rate. What a killed training wrote after step `done` is forgotten.
+    """
+
+    def __init__(self, run: Run, batches, rate: Callable[[int], float], done: int, seconds: float):
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.run, self.batches, self.rate = run, batches, rate
+        self.started = time.perf_counter() - seconds
+        self.pending: list[tuple[int, int, tuple[str, ...], Tensor]] = []
+        self.text = ""
+        runs.rewind(run, done)
+        run.mark("running", step=done)
+        self.board = SummaryWriter(str(run.path / "tensorboard"), purge_step=done + 1 if done else None)
+
+    def seconds(self) -> float:
+        return time.perf_counter() - self.started
+
+    def note(self, step: int, n: int, terms: dict[str, Tensor]) -> None:
+        values = torch.stack([term.detach().float().reshape(()) for term in terms.values()])
+        self.pending.append((step, n, tuple(terms), values))
+
+    def check(self) -> dict[str, float]:
+        """The terms of the last step. Raises SpeechlibError for the first since the last check that is not finite."""
+        last: dict[str, float] = {}
+        for step, n, names, values in self.pending:
+            last = dict(zip(names, values.tolist()))
+            for name, value in last.items():
+                if not math.isfinite(value):
+                    raise SpeechlibError(self._explain(step, n, name, value))
+        self.pending.clear()
+        return last
+
+    def _explain(self, step: int, n: int, name: str, value: float) -> str:
+        names = self.batches.pack.utterances
+        held = [names[i] for i in dict.fromkeys(self.batches.batch(n).utterance.tolist())]
+        some = ", ".join(held[:8]) + (f" and {len(held) - 8} more" if len(held) > 8 else "")
+        clip = self.run.experiment["training"]["grad_clip"] or "off"
+        return (
+            f"step {step}: the term {name!r} is {value}. The batch held utterances {some}. Listen to them, lower "
+            f"training.learning_rate ({self.rate(step):.3g} at this step) or clip gradients (training.grad_clip is "
+            f"{clip})"
+        )
+
+    def log(self, step: int) -> None:
+        terms = self.check()
+        self.text = "  ".join(f"{name} {terms[name]:.3g}" for name in ("loss", "perplexity") if name in terms)
+        self.write(step, "train", terms | {"learning_rate": self.rate(step)})
+
+    def write(self, step: int, part: str, terms: dict[str, float]) -> None:
+        line = {"step": step, "part": part} | terms | {"seconds": round(self.seconds(), 3)}
+        runs.append_line(self.run.path / "metrics.jsonl", line)
+        for name, value in terms.items():
+            self.board.add_scalar(f"{name}/{part}", value, step)
+
+    def codes(self, step: int, epochs: float, counts: dict[str, Tensor]) -> None:
+        """The codes of all batches since the epoch began: counts themselves, and what they say (a mean over slices)."""
+        runs.append_line(
+            self.run.folder("recordings") / "usage.jsonl",
+            {"step": step, "epochs": epochs, "codebooks": {name: c.tolist() for name, c in counts.items()}},
+        )
+        used = torch.stack([(c > 0).sum() for c in counts.values()]).double().mean().item()
+        size = sum(len(c) for c in counts.values()) / len(counts)
+        even = torch.stack([torch.special.entr(c.double() / c.sum().clamp(min=1)).sum().exp() for c in counts.values()])
+        terms = {"codes_used": used, "dead_codes": size - used, "perplexity": even.mean().item()}
+        self.write(step, "epoch", {"epochs": epochs} | terms)
+
+    def gradients(self, step: int, model: nn.Module) -> None:
+        """Largest and mean absolute gradient of every weight (biases and gains left out)."""
+        layers = {name: p.grad.abs() for name, p in model.named_parameters() if p.grad is not None and p.dim() > 1}
+        values = torch.stack([torch.stack([g.max(), g.mean()]) for g in layers.values()]).tolist()
+        path = self.run.folder("recordings") / "gradients.jsonl"
+        runs.append_line(path, {"step": step, "layers": dict(zip(layers, values))})
+
+    def codebook(self, step: int, tensors: dict[str, Tensor]) -> None:
+        path = self.run.folder("recordings") / f"codebook-{step:08d}.safetensors"
+        runs.save_tensors(path, tensors, {"step": step})
+
+    def layers(self, step: int, model: nn.Module) -> None:
+        """TensorBoard histograms of every weight and its gradient."""
+        for name, parameter in model.named_parameters():
+            self.board.add_histogram(f"weights/{name}", parameter, step)
+            if parameter.grad is not None:
+                self.board.add_histogram(f"gradients/{name}", parameter.grad, step)
+
+    def histograms(self, step: int, tensors: dict[str, Tensor]) -> None:
+        """TensorBoard histograms of what a snapshot holds and of the distances of z_e (N, D) to codes (K, D); mean and
+        variance of whatever is no integer."""
+        tensors = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
+        z_e, codebook = tensors["z_e"], tensors["codebook"]
+        if z_e.shape[1] == codebook.shape[1]:  # a softmax chooses by logits, not by distances
+            tensors["distances"] = torch.cdist(z_e, codebook).square()
+        moments = {}
+        for name, tensor in tensors.items():
+            bins = "tensorflow" if tensor.is_floating_point() else range(int(tensor.max()) + 2)
+            self.board.add_histogram(f"codes/{name}", tensor, step, bins=bins)
+            if tensor.is_floating_point():
+                moments |= {f"{name}_mean": tensor.mean().item(), f"{name}_variance": tensor.var().item()}
+        self.write(step, "histograms", moments)
+
+    def close(self) -> None:
+        self.board.close()
