@@ -22,15 +22,16 @@ def matrix(
     title: str = "",
     meaning: str = "share",
     ax: Axes | None = None,
+    top: float | None = None,
 ) -> Figure:
     """Shares (R, C) as blue squares, row 0 on top, all symbols written up to about 70 of them; numbers in small ones.
 
-    The scale runs from 0 to the largest value; `meaning` labels it.
+    The scale runs from 0 to `top`, by default the largest value; `meaning` labels it.
     """
     values = np.asarray(values, dtype=float)
     n_rows, n_columns = values.shape
     ax = style.axes(ax, height=np.clip(1.4 + 0.13 * n_rows, 3.2, 9.0), width=np.clip(2.0 + 0.135 * n_columns, 4.5, 9.5))
-    top = max(float(values.max(initial=0)), 1e-9)
+    top = top or max(float(values.max(initial=0)), 1e-9)
     image = ax.imshow(values, origin="upper", aspect="auto", cmap=style.MAPS["share"], vmin=0, vmax=top)
     ax.figure.colorbar(image, ax=ax, fraction=0.04, pad=0.015, label=meaning)
     _ticks(ax.xaxis, columns)

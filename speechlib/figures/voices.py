@@ -1,0 +1,91 @@
+"""Voices: what a decoder misses when it is told wrong, whom speech is taken for, how voices lie, how they look."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from . import style
+from .alignment import draw_spectrogram
+from .symbols import matrix
+
+GENDERS = {"F": "#AA4499", "M": "#44AA99"}  # the colours of no system
+MARKS = {"source": style.REFERENCE, "target": "#D62728"}
+
+
+def condition_use(tables: Mapping[str, Mapping[str, Mapping[str, float]]], units: Mapping[str, str]) -> Figure:
+    """How much worse a decoder is when it is told wrong: a panel per system, a bar with its interval per way.
+
+    tables: {system: {"rise", "low", "high": {way: value}}}, as a DataFrame has them; units: {system: of its error}.
+    A way that rises by nothing at all (the right one) is left out: it is the axis.
+    """
+    figure, row = style.panels(1, len(tables), height=3.0)
+    for ax, (system, table) in zip(row[0], tables.items()):
+        ways = [way for way in table["rise"].keys() if (table["rise"][way], table["high"][way]) != (0, 0)]
+        rise, low, high = (np.array([table[column][way] for way in ways]) for column in ("rise", "low", "high"))
+        places = np.arange(len(ways))[::-1]
+        ax.barh(places, rise, 0.65, color=style.colour(system))
+        ax.errorbar(rise, places, xerr=np.abs([rise - low, high - rise]), fmt="none", ecolor="0.2", capsize=3)
+        reach = max(float(np.abs([low, high]).max(initial=0)), 1e-9)
+        for y, value, right in zip(places, rise, high):
+            ax.annotate(f"{value:+.2g}", (max(right, 0), y), (5, 0), textcoords="offset points", va="center", size=9)
+        ax.axvline(0, color="0.2", linewidth=0.8)
+        ax.set_yticks(places, ways)
+        ax.set(xlim=(min(0, 1.15 * low.min(initial=0)), 1.25 * reach), xlabel=f"rise of the error ({units[system]})")
+        ax.set_title(system)
+    return figure
+
+
+def recognition(by_source, by_target, sources: Sequence[str], targets: Sequence[str], voices: Sequence[str]) -> Figure:
+    """Whom converted speech is taken for: by the voice that it comes from, and by the voice that was asked for.
+
+    by_source (S, V) and by_target (R, V): shares over all voices, rows sum to 1. A conversion that works has its
+    squares where the names agree on the right, and even rows on the left.
+    """
+    rows = max(len(sources), len(targets))
+    figure, axes = style.panels(1, 2, height=np.clip(1.9 + 0.32 * rows, 2.9, 6.5), width=style.WIDTH)
+    matrix(by_source, sources, voices, "taken for", "said by", "does the old voice stay?", ax=axes[0, 0], top=1)
+    matrix(by_target, targets, voices, "taken for", "asked for", "does the new voice come?", ax=axes[0, 1], top=1)
+    return figure
+
+
+def speaker_map(
+    points, names: Sequence[str], genders: Sequence[str | None], axes_name: str, ax: Axes | None = None
+) -> Figure:
+    """Speakers (N, 2) as dots with their names, coloured by gender; grey where it is not known."""
+    points = np.asarray(points, dtype=float)
+    ax = style.axes(ax, height=4.4, width=6.0)
+    kinds = np.array([g if g in GENDERS else "" for g in genders])
+    for kind, colour in {**GENDERS, "": style.BASELINE}.items():
+        if (kinds == kind).any():
+            label = {"F": "women", "M": "men", "": "not known"}[kind]
+            ax.scatter(*points[kinds == kind].T, s=42, color=colour, label=f"{label} ({(kinds == kind).sum()})")
+    for point, name in zip(points, names if len(names) <= 40 else ()):
+        ax.annotate(str(name), point, (5, 4), textcoords="offset points", size=8, color="0.3")
+    ax.margins(0.1)
+    ax.set(xlabel=f"{axes_name} 1 (no unit)", ylabel=f"{axes_name} 2 (no unit)", xticks=[], yticks=[])
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=3)
+    return ax.figure
+
+
+def voices(waves: Mapping[str, Sequence[float]], sample_rate: int, marks: Mapping[str, str] = {}) -> Figure:
+    """Spectrograms of {name: wave}, side by side on common axes; `marks` {name: "source" or "target"} frames some."""
+    columns = min(4, len(waves))
+    rows = -(-len(waves) // columns)
+    figure, grid = style.panels(rows, columns, height=0.5 + 1.5 * rows, sharex=True, sharey=True)
+    for ax in grid.flat[len(waves) :]:
+        ax.set_axis_off()
+    for ax, (name, wave) in zip(grid.flat, waves.items()):
+        draw_spectrogram(ax, wave, sample_rate)
+        title = ax.set_title(f"{name}: {marks[name]}" if name in marks else name, fontsize=9, pad=4, loc="left")
+        if name in marks:
+            title.set_color(MARKS[marks[name]])
+            ax.spines[:].set(visible=True, color=MARKS[marks[name]], linewidth=2.5)
+        ax.label_outer()
+    below = len(waves) - columns  # the last panel of each column writes the seconds
+    for ax in grid.flat[max(below, 0) : len(waves)]:
+        ax.tick_params(labelbottom=True)
+        style.seconds(ax.xaxis)
+    grid[0, 0].set_xlim(0, max(len(wave) for wave in waves.values()) / sample_rate)
+    return figure
