@@ -359,9 +359,11 @@ def test_progress_tells_every_step_and_the_bar_takes_it(workspace, capsys):
 
 TOGETHER = """
 import test_training
+import test_training_records
 from dataclasses import replace
 model = test_training.line(noise=0.0)
 test_training.descend(test_training.replace(test_training.CONFIG, validate_every=1), model=model)
+test_training_records.descend()
 """
 
 
@@ -385,3 +387,6 @@ def test_two_processes_take_the_step_of_both_their_batches(workspace):
     one, other = (load_tensors(run.training_state)[0] for run in (together, alone))
     for name in ("model.weight", "average.weight", "optimizer.0.exp_avg_sq"):
         assert torch.allclose(one[name], other[name], rtol=1e-4, atol=1e-6)
+    usage = runs.find(Experiment(CONFIG)).usage()  # of a model with codes: 5 batches are 3 steps of two processes
+    assert [line["step"] for line in usage] == [3, 6, 9, 12]
+    assert [sum(line["codebooks"]["quantizer"]) for line in usage] == [3 * 2 * 8] * 4
