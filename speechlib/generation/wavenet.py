@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ..errors import SpeechlibError, UnknownName
+from ..models.emphasis import Deemphasis, emphasise
 from ..models.wavenet import WaveNet
 from .eager_wavenet import EagerWaveNet
 from .graph_wavenet import GraphWaveNet
@@ -110,8 +111,12 @@ class stream:
             stretch = "" if covered is None else f"; the condition covers {covered} samples behind the prompt"
             raise SpeechlibError(f"{self.n_samples} samples cannot be generated{stretch}")
         self.model = _engine(path, model, condition, speaker, self.n_streams, threads, precision)
+        last = torch.zeros(self.n_streams)
         if prompt is not None:
-            self.model.force(prompt.expand(self.n_streams, -1))
+            prompt = prompt.expand(self.n_streams, -1)
+            last = prompt[:, -1]
+            self.model.force(emphasise(prompt, model.config.emphasis))
+        self.deemphasise = Deemphasis(model.config.emphasis, last)
         self.options = (float(temperature), float(top_p))
         self.block, self.done = block, 0
         self.sources = [np.random.default_rng([seed, b]) for b in range(self.n_streams)]
@@ -125,7 +130,7 @@ class stream:
             raise StopIteration
         uniform = torch.from_numpy(np.stack([source.random((n, 2)) for source in self.sources]))
         self.done += n
-        return self.model.sample(uniform, *self.options).cpu()
+        return self.deemphasise(self.model.sample(uniform, *self.options).cpu())
 
 
 def _engine(path: str, model: WaveNet, condition, speaker, n_streams: int, threads: int | None, precision: str):

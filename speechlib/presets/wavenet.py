@@ -76,6 +76,7 @@ _demo = Experiment(
         gate_channels=128,
         skip_channels=64,
         scales=(8, 10),
+        emphasis=0.85,
         dither=3e-4,  # -70 dB: two or three classes
     ),
     training=TrainingConfig(
@@ -104,8 +105,9 @@ _long = replace(
     preset="long",
     training=replace(
         _demo.training,
-        steps=10_000,
-        learning_rates=((6_000, 1e-3), (8_000, 5e-4), (9_200, 2e-4)),
+        steps=7_000,
+        learning_rate=3e-3,
+        learning_rates=((2_500, 2e-3), (4_500, 1e-3), (6_000, 4e-4)),
         ema_decay=0.999,
         log_every=50,
         validate_every=500,
