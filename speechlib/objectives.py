@@ -72,6 +72,17 @@ def vqvae_wavenet(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     return {"loss": nll + vq.get("vq", 0), "nll": nll, "bits": nll / math.log(2), **vq}
 
 
+def prior(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    """-log p of each code given those before it, in nats, and the same in bits; padding does not count.
+
+    The batch's inputs are codes (B, 1, L).
+    """
+    nll = model.nll(batch.inputs[:, 0], batch.speaker if model.sizes["n_speakers"] else None)
+    inside = torch.arange(nll.shape[1], device=nll.device) < batch.length[:, None]  # (B, L)
+    loss = (nll * inside).sum() / inside.sum().clamp(min=1)
+    return {"loss": loss, "bits": loss / math.log(2)}
+
+
 def dithered(wave: Tensor, deviation: float) -> Tensor:
     """Wave (B, S) with white noise added. In digital silence every sample is sure to follow: a model that has learned
     so never begins to speak again."""

@@ -5,7 +5,7 @@ from importlib import import_module
 
 from ..errors import UnknownName
 
-_PLACES = {"vqvae": ("vqvae", "VQVAE"), "wavenet": ("wavenet", "WaveNet")}
+_PLACES = {"prior": ("prior", "Prior"), "vqvae": ("vqvae", "VQVAE"), "wavenet": ("wavenet", "WaveNet")}
 
 
 class _Models(Mapping):
