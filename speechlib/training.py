@@ -111,7 +111,7 @@ def descend(
     model.to(device).train()
     freeze(model, config.frozen)
     if config.start_from and not run.training_state.exists():
-        begin(model, config.start_from, run)
+        begin(model, config.start_from, run, config.frozen)
     task = accelerator.prepare_model(_Task(model, objective), device_placement=False)
     optimizer = make_optimizer(model, config)
     average = Average(model, config.ema_decay)
@@ -318,11 +318,11 @@ def validate(model: nn.Module, objective: Callable, batches, config: TrainingCon
     return {name: sum(float(t[name]) for t in terms) / count for name in terms[0]}
 
 
-def begin(model: nn.Module, start_from: str, run: Run) -> None:
+def begin(model: nn.Module, start_from: str, run: Run, frozen: tuple[str, ...] = ()) -> None:
     """Take from a checkpoint the weights and statistics whose names and shapes are the model's own.
 
-    What was taken and what was not goes to the run's start.json. Raises SpeechlibError where nothing fits, UnknownName
-    where there is no such checkpoint.
+    What was taken and what was not goes to the run's start.json. Raises SpeechlibError where nothing fits or a part of
+    what is `frozen` does not: it would stay random; UnknownName where there is no such checkpoint.
     """
     path = pretrained.find(start_from)
     tensors, metadata = runs.load_tensors(path)
@@ -333,6 +333,13 @@ def begin(model: nn.Module, start_from: str, run: Run) -> None:
             f"training.start_from {start_from!r} is a {metadata.get('system', 'file')} of which nothing has a place in "
             f"this {run.system}: they share no name and shape"
         )
+    for name in own.keys() - taken.keys():
+        if name.startswith(tuple(f"{part}." for part in frozen)):
+            there = "missing" if name not in tensors else tuple(tensors[name].shape)
+            raise SpeechlibError(
+                f"training.frozen {frozen} would keep {name} as it was drawn: it is {there} in {start_from!r} and "
+                f"{tuple(own[name].shape)} here. Are encoder and quantizer those of the other model?"
+            )
     model.load_state_dict(own | taken)
     report = {
         "from": start_from,
