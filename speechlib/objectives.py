@@ -67,7 +67,7 @@ def vqvae_wavenet(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     features = batch.inputs if model.sizes["n_features"] else None
     speaker = batch.speaker if model.sizes["n_speakers"] else None
     output = model(wave, features, speaker)
-    nll = _mean_inside(model.decoder.distribution.nll(output.parameters, wave), batch)
+    nll = _mean_inside(model.decoder.score(output.parameters, wave), batch)
     vq = quantization(output.quantized, model)
     return {"loss": nll + vq.get("vq", 0), "nll": nll, "bits": nll / math.log(2), **vq}
 

@@ -5,7 +5,12 @@ from importlib import import_module
 
 from ..errors import UnknownName
 
-_PLACES = {"prior": ("prior", "Prior"), "vqvae": ("vqvae", "VQVAE"), "wavenet": ("wavenet", "WaveNet")}
+_PLACES = {
+    "prior": ("prior", "Prior"),
+    "vqvae": ("vqvae", "VQVAE"),
+    "vqvae_wavenet": ("vqvae_wavenet", "VQWaveNet"),
+    "wavenet": ("wavenet", "WaveNet"),
+}
 
 
 class _Models(Mapping):

@@ -7,10 +7,14 @@ from typing import Any
 
 from .. import configs
 from ..errors import UnknownName
-from . import vqvae, wavenet
+from . import vqvae, vqvae_wavenet, wavenet
 from .experiment import CorpusConfig, Experiment
 
-PRESETS: dict[str, dict[str, Experiment]] = {"vqvae": vqvae.PRESETS, "wavenet": wavenet.PRESETS}
+PRESETS: dict[str, dict[str, Experiment]] = {
+    "vqvae": vqvae.PRESETS,
+    "vqvae_wavenet": vqvae_wavenet.PRESETS,
+    "wavenet": wavenet.PRESETS,
+}
 
 
 def names() -> dict[str, tuple[str, ...]]:

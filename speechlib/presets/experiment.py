@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 
 from ..errors import SpeechlibError, UnknownName
 from ..models.vqvae import VQVAEConfig
+from ..models.vqvae_wavenet import VQWaveNetConfig
 from ..models.wavenet import WaveNetConfig
 from ..packs import PackConfig
 from ..training import TrainingConfig
 
 WAVE = "wave"  # among the kinds of features: the samples themselves
-ModelConfig = VQVAEConfig | WaveNetConfig
+ModelConfig = VQVAEConfig | VQWaveNetConfig | WaveNetConfig
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,12 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
-from .. import batches
+from .. import batches, packs
 from ..evaluation import token_table
 from ..evaluation.clustering import frames_at, kmeans
-from ..features import frame_times
-from ..presets import Experiment
+from ..features import frame_times, n_features
+from ..models.standardise import Standardise
+from ..presets import WAVE, Experiment
 from .data import Trained, device_of
 
 
@@ -20,15 +21,18 @@ def encode(trained: Trained, indices: Iterable[int]) -> tuple[dict[int, np.ndarr
     The codes of several slices are counted as one: code_1 + codebook_size * code_2 + ...
     """
     model, experiment, pack = trained.model, trained.experiment, trained.data.pack
-    config = pack.config_of(experiment.inputs)
+    config = pack.config_of(experiment.frames("inputs"))
+    reads_wave = experiment.inputs == WAVE
+    first, rate = (0.0, pack.config.sample_rate) if reads_wave else (frame_times(1, config)[0], config.frame_rate)
     codes, times = {}, {}
-    for batch in batches.whole(pack, indices, experiment.inputs, experiment.targets):
-        found = model.codes(batch.inputs.to(device_of(model)))[0].cpu()
+    for batch in batches.whole(pack, indices, config.kind, audio=reads_wave):
+        source = batch.audio if reads_wave else batch.inputs
+        found = model.codes(source.to(device_of(model)))[0].cpu()
         found = found.reshape(max(1, len(experiment.model.slices)), -1)  # (G, L)
         place = experiment.model.codebook_size ** torch.arange(len(found))[:, None]
         index = int(batch.utterance)
         codes[index] = (found * place).sum(0).numpy()
-        times[index] = frame_times(1, config)[0] + model.code_positions(found.shape[1]).numpy() / config.frame_rate
+        times[index] = first + model.code_positions(found.shape[1]).numpy() / rate
     return codes, times
 
 
@@ -43,23 +47,26 @@ def tokens(trained: Trained, part: str = "val"):
 
 def baseline(trained: Trained, part: str = "val", statics_only: bool = False) -> np.ndarray:
     """Codes (N,) of k-means, a row for each of `tokens(trained, part)`: as many clusters as a codebook has codes, on
-    the standardised inputs at the times of the codes, fitted on some 500 utterances of the training part.
+    the standardised inputs (of a model that reads waves: the pack's first features) at the times of the codes, fitted
+    on some 500 utterances of the training part.
 
     `statics_only` leaves out the differences among the features: fewer numbers, and a harder rival.
     """
-    train, split = trained.data.split["train"], trained.data.split[part]
-    config = trained.data.pack.config_of(trained.experiment.inputs)
+    train, split, pack = trained.data.split["train"], trained.data.split[part], trained.data.pack
+    config = pack.config_of(trained.experiment.frames("inputs"))
+    normal = Standardise(n_features(config)).fit(*packs.statistics(pack, train, config.kind))
     kept = slice(config.n_static if statics_only else None)
-    fit = _frames(trained, train[:: max(1, len(train) // 500)])[:, kept]
+    fit = _frames(trained, train[:: max(1, len(train) // 500)], normal)[:, kept]
     n_clusters = min(trained.experiment.model.codebook_size, len(fit))
-    return kmeans(fit, _frames(trained, split)[:, kept], n_clusters, trained.experiment.seed)
+    return kmeans(fit, _frames(trained, split, normal)[:, kept], n_clusters, trained.experiment.seed)
 
 
-def _frames(trained: Trained, indices: list[int]) -> np.ndarray:
-    """Standardised inputs (N, C) at the positions of the codes of these utterances."""
-    model, pack = trained.model, trained.data.pack
+def _frames(trained: Trained, indices: list[int], normal: Standardise) -> np.ndarray:
+    """Standardised features (N, C) at the times of the codes of these utterances."""
+    pack = trained.data.pack
+    config = pack.config_of(trained.experiment.frames("inputs"))
     gathered = []
-    for i in indices:
-        features = model.inputs(pack.features(i, trained.experiment.inputs).to(device_of(model))).cpu()
-        gathered.append(frames_at(features, model.code_positions(features.shape[1] // model.config.stride + 1)))
+    for i, times in encode(trained, indices)[1].items():
+        positions = (times - frame_times(1, config)[0]) * config.frame_rate
+        gathered.append(frames_at(normal(pack.features(i, config.kind).cpu()), positions))
     return np.concatenate(gathered)

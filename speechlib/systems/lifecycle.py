@@ -15,10 +15,10 @@ from ..errors import BadFile, SpeechlibError, UnknownName
 from ..presets import Experiment
 from ..runs import Run
 from ..training import Progress
-from . import vqvae, wavenet
+from . import vqvae, vqvae_wavenet, wavenet
 from .data import Data, Trained, crops, prepare
 
-SYSTEMS: dict[str, ModuleType] = {"vqvae": vqvae, "wavenet": wavenet}
+SYSTEMS: dict[str, ModuleType] = {"vqvae": vqvae, "vqvae_wavenet": vqvae_wavenet, "wavenet": wavenet}
 
 
 def system_of(experiment: Experiment) -> ModuleType:

@@ -1,0 +1,147 @@
+"""Presets of the VQ-VAE with a WaveNet decoder.
+
+The source is DongyaoZhu/VQ-VAE-WaveNet on VCTK at 16 kHz; its crops of 6,656 samples are no whole codes of 320. All of
+its siblings here take 6,400: a multiple of 64, 320 and 640 alike, and still more than the 6,170 samples that the
+decoder sees. `demo` and `long` speak at 8 kHz with the decoder of the vocoder's presets, from 50 codes per second.
+"""
+
+from dataclasses import replace
+
+from ..features import LOG_MEL, MFCC39, FeatureConfig
+from ..models.vqvae_wavenet import SOURCE_DECODER, VQWaveNetConfig
+from ..packs import PackConfig
+from ..training import TrainingConfig
+from . import wavenet
+from .experiment import WAVE, CorpusConfig, Experiment, SplitConfig
+
+MFCC39_8K = FeatureConfig("mfcc", 8_000, n_fft=256, win_length=200, hop_length=80, n_mels=40, n_deltas=2)
+MEL_24K = FeatureConfig("log_mel", 24_000, n_fft=1024, win_length=960, hop_length=240)
+
+_STAIRS = ((80_000, 6e-5), (160_000, 4e-5), (240_000, 2e-5), (320_000, 1e-5), (400_000, 8e-6))
+
+_paper = Experiment(
+    system="vqvae_wavenet",
+    preset="paper",
+    corpus=CorpusConfig("vctk"),
+    pack=PackConfig(features=(LOG_MEL,), trim="silence"),
+    split=SplitConfig(parts={"train": 0.95, "val": 0.05}),
+    model=VQWaveNetConfig(),
+    training=TrainingConfig(
+        steps=1_000_000,
+        batch_size=8,
+        n_frames=40,  # 6,400 samples
+        learning_rate=8e-5,
+        learning_rates=_STAIRS,
+        ema_decay=0.999,
+        log_every=200,
+        validate_every=5_000,
+        checkpoint_every=10_000,
+    ),
+    inputs=WAVE,
+    targets=WAVE,
+)
+_paper_2017 = replace(
+    _paper,
+    preset="paper_2017",
+    model=replace(_paper.model, kernel_size=4, quantizer="ema", ema_decay=0.99, codebook_init="normal"),
+)
+_paper_gated = replace(
+    _paper,
+    preset="paper_gated",
+    model=replace(_paper.model, encoder="gated", channels=128),
+)
+_paper_mfcc = replace(
+    _paper,
+    preset="paper_mfcc",
+    pack=PackConfig(features=(MFCC39,), trim="silence"),
+    model=replace(
+        _paper.model,
+        encoder="mfcc",
+        strides=(2,),
+        jitter=0.12,
+        condition_channels=128,
+        decoder=replace(SOURCE_DECODER, scales=(2, 160)),
+    ),
+    inputs="mfcc",
+)
+_paper_phones = replace(
+    _paper_2017,
+    preset="paper_phones",
+    model=replace(
+        _paper_2017.model,
+        codebook_size=128,
+        kernel_size=5,  # over strides up to 5
+        strides=(2, 2, 2, 2, 2, 4, 5),
+        decoder=replace(SOURCE_DECODER, scales=(640,)),
+    ),
+)
+_paper_accent = replace(
+    _paper,
+    preset="paper_accent",
+    pack=PackConfig(sample_rate=24_000, features=(MEL_24K,), trim="silence", top_db=25.0),
+    model=replace(
+        _paper.model,
+        encoder="gated_strided",
+        channels=368,
+        kernel_size=4,
+        voices="accent",
+        decoder=replace(SOURCE_DECODER, output="gaussian", min_log_scale=-8.0, n_layers=20, n_stacks=2),
+    ),
+    training=replace(
+        _paper.training,
+        n_frames=32,  # 7,680 samples
+        learning_rate=1e-4,
+        learning_rates=tuple((100_000 * k, 1e-4 / 2**k) for k in range(1, 10)),
+        grad_clip=9.0,
+    ),
+)
+
+_vocoder = wavenet.PRESETS["demo"]
+_demo = replace(
+    _vocoder,
+    system="vqvae_wavenet",
+    pack=PackConfig(sample_rate=8_000, features=(MFCC39_8K,)),
+    model=VQWaveNetConfig(
+        encoder="mfcc",
+        channels=128,
+        strides=(2,),
+        code_dim=64,
+        codebook_size=256,
+        quantizer="ema",
+        codebook_init="kmeans",
+        reseed=0.1,
+        normed=True,
+        condition_channels=64,
+        decoder=replace(_vocoder.model, scales=(2, 80), speaker_dim=16),
+    ),
+    inputs="mfcc",
+)
+_smoke = replace(
+    _demo,
+    preset="smoke",
+    model=replace(
+        _demo.model,
+        channels=32,
+        code_dim=16,
+        codebook_size=64,
+        condition_channels=32,
+        decoder=replace(wavenet.PRESETS["smoke"].model, scales=(2, 80), speaker_dim=8),
+    ),
+    training=replace(wavenet.PRESETS["smoke"].training, n_frames=26),
+)
+_long = replace(_demo, preset="long", training=wavenet.PRESETS["long"].training)
+
+PRESETS = {
+    preset.preset: preset
+    for preset in (
+        _smoke,
+        _demo,
+        _long,
+        _paper,
+        _paper_2017,
+        _paper_gated,
+        _paper_mfcc,
+        _paper_phones,
+        _paper_accent,
+    )
+}
