@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .errors import SpeechlibError
@@ -13,6 +14,7 @@ from .errors import SpeechlibError
 if TYPE_CHECKING:
     from .batches import Batch
     from .models.quantizers import Quantized
+    from .windows import WindowBatch
 
 
 def vqvae(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
@@ -81,6 +83,32 @@ def prior(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     inside = torch.arange(nll.shape[1], device=nll.device) < batch.length[:, None]  # (B, L)
     loss = (nll * inside).sum() / inside.sum().clamp(min=1)
     return {"loss": loss, "bits": loss / math.log(2)}
+
+
+def vae(model: nn.Module, batch: WindowBatch) -> dict[str, Tensor]:
+    """gamma * reconstruction + lambda * KL of one sample of z, as means over the windows of a batch.
+
+    A Gaussian decoder's reconstruction is -log p(x | z) of the standardised window, in nats: with both weights 1 the
+    loss is minus the ELBO (Kingma & Welling 2014, eq. 3). "squared_error" is the decoder's mean against the window, per
+    element. The source's losses are summed over the elements of a window, and are no bound: they tell no ELBO.
+    """
+    config, target = model.config, model.inputs(batch.inputs)
+    posterior, _, likelihood = model(batch.inputs)
+    kl = posterior.kl().sum(1).mean()
+    squared = (target - likelihood.mean).square()
+    if config.reconstruction == "gaussian":
+        reconstruction = -likelihood.log_density(target).sum((1, 2)).mean()
+    elif config.reconstruction == "squared_error":
+        reconstruction = squared.sum((1, 2)).mean()
+    else:  # between squashed windows, as the source compares them
+        entropy = F.binary_cross_entropy_with_logits(likelihood.mean, target.sigmoid(), reduction="none")
+        reconstruction = entropy.sum((1, 2)).mean()
+    loss = config.reconstruction_weight * reconstruction + config.kl_weight * kl
+    terms = {"loss": loss, "reconstruction": reconstruction, "kl": kl, "squared_error": squared.mean()}
+    if config.reconstruction == "gaussian":
+        elbo = -(reconstruction + kl)
+        terms |= {"elbo": elbo, "elbo_per_element": elbo / target[0].numel()}
+    return terms
 
 
 def dithered(wave: Tensor, deviation: float) -> Tensor:

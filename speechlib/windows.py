@@ -122,7 +122,11 @@ class Windows:
         self._numbers = torch.from_numpy(numbers).to(pack.device)  # (6, N)
 
     def __len__(self) -> int:
-        """Windows; batches of one epoch are len(windows.order)."""
+        """Batches in which every window has come once."""
+        return len(self.order)
+
+    @property
+    def n_windows(self) -> int:
         return len(self.phone)
 
     def batch(self, n: int) -> WindowBatch:
@@ -130,7 +134,7 @@ class Windows:
         return self.at(self.order.batch(n))
 
     def at(self, which: Sequence[int]) -> WindowBatch:
-        """These windows, by their index 0..len - 1."""
+        """These windows, by their index 0..n_windows - 1."""
         which = torch.from_numpy(np.asarray(which, np.int64)).to(self._numbers.device)
         phone, speaker, utterance, start, low, length = self._numbers[:, which]
         inputs = cut(self.pack.frames[self.kind], low, length, start, self.n_frames, self._outside)

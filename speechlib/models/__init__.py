@@ -7,6 +7,7 @@ from ..errors import UnknownName
 
 _PLACES = {
     "prior": ("prior", "Prior"),
+    "vae": ("vae", "VAE"),
     "vqvae": ("vqvae", "VQVAE"),
     "vqvae_wavenet": ("vqvae_wavenet", "VQWaveNet"),
     "wavenet": ("wavenet", "WaveNet"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..errors import SpeechlibError, UnknownName
+from ..models.vae import VAEConfig
 from ..models.vqvae import VQVAEConfig
 from ..models.vqvae_wavenet import VQWaveNetConfig
 from ..models.wavenet import WaveNetConfig
@@ -12,7 +13,7 @@ from ..packs import PackConfig
 from ..training import TrainingConfig
 
 WAVE = "wave"  # among the kinds of features: the samples themselves
-ModelConfig = VQVAEConfig | VQWaveNetConfig | WaveNetConfig
+ModelConfig = VAEConfig | VQVAEConfig | VQWaveNetConfig | WaveNetConfig
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """From an experiment to its finished run and back: the same steps for every system.
 
 A system is one file of this room. It says how its model is made (`new`), what of the training part the model must know
-(`fit`), what is lowered (`objective`), what is recorded on the way (`snapshot`) and what a run is judged by (`scores`).
+(`fit`), what is lowered (`objective`), what is recorded on the way (`snapshot`) and what a run is judged by (`scores`);
+and, where it does not learn from crops, what else (`batches`).
 """
 
 from contextlib import nullcontext
@@ -15,10 +16,10 @@ from ..errors import BadFile, SpeechlibError, UnknownName
 from ..presets import Experiment
 from ..runs import Run
 from ..training import Progress
-from . import vqvae, vqvae_wavenet, wavenet
+from . import vae, vqvae, vqvae_wavenet, wavenet
 from .data import Data, Trained, crops, prepare
 
-SYSTEMS: dict[str, ModuleType] = {"vqvae": vqvae, "vqvae_wavenet": vqvae_wavenet, "wavenet": wavenet}
+SYSTEMS: dict[str, ModuleType] = {"vae": vae, "vqvae": vqvae, "vqvae_wavenet": vqvae_wavenet, "wavenet": wavenet}
 
 
 def system_of(experiment: Experiment) -> ModuleType:
@@ -85,12 +86,14 @@ def _descend(experiment: Experiment, data: Data, run: Run, progress: Progress | 
     system = system_of(experiment)
     model = build(experiment, data)
     data = data._replace(pack=data.pack.to(training.device_of(experiment.training)))
-    validation = crops(experiment, data, "val")
+    batches = getattr(system, "batches", crops)
+    validation = batches(experiment, data, "val")
     snapshot = None
     if experiment.training.record_codebook:
         snapshot = system.snapshot(experiment, validation.batch(0))
-    batches, config = crops(experiment, data), experiment.training
-    return training.descend(model, system.objective, batches, config, run, validation, snapshot, progress)
+    return training.descend(
+        model, system.objective, batches(experiment, data), experiment.training, run, validation, snapshot, progress
+    )
 
 
 def evaluate(trained: Trained) -> dict[str, float]:
