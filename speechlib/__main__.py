@@ -113,7 +113,8 @@ def _list(options) -> None:
         print(f"{row['name']:44} {row['status']:12} {row['reason'] or '  '.join(numbers)}".rstrip())
 
 
-_TOLD = ("nmi", "kmeans_nmi", "bigram_diagonal", "codes_used", "perplexity", "reconstruction", "steps")
+_TOLD = ("nmi", "kmeans_nmi", "bigram_diagonal", "codes_used", "perplexity", "reconstruction")
+_TOLD += ("bits", "log_mel_distance", "noise_log_mel_distance", "pitch_kept", "steps")
 
 
 def _run_row(run) -> dict:

@@ -1,10 +1,15 @@
 """WaveNet as a vocoder: features in, samples out."""
 
+import torch
+from torch import Tensor
+
 from .. import objectives, packs
 from ..errors import SpeechlibError
 from ..features import n_features
+from ..generation.wavenet import generate
 from ..models.wavenet import WaveNet
 from ..presets import Experiment
+from . import vocoders
 from .data import Data, Trained
 
 objective = objectives.wavenet
@@ -25,9 +30,21 @@ def fit(model: WaveNet, experiment: Experiment, data: Data) -> None:
     model.inputs.fit(*packs.statistics(data.pack, data.split["train"], experiment.inputs))
 
 
-def snapshot(experiment: Experiment, batch):
-    raise SpeechlibError("training.record_codebook is on, and a WaveNet has no codebook")
+def vocode(trained: Trained, features: int | Tensor, speaker: int | None = None, **options) -> Tensor:
+    """An utterance of the pack (its index), or features (C, T), said by the model: wave (T hop,) on the CPU.
+
+    `speaker` (index into pack.speakers, -1 = nobody) is read by models that know speakers; an utterance's own where it
+    is None. `options` are those of generation.wavenet.generate: seed, temperature, top_p, progress, stop, ...
+    """
+    if isinstance(features, int):
+        speaker = int(trained.data.pack.speaker[features]) if speaker is None else speaker
+        features = trained.data.pack.features(features, trained.experiment.inputs)
+    voice = None
+    if trained.model.sizes["n_speakers"]:
+        voice = torch.tensor([-1 if speaker is None else speaker])
+    return generate(trained.model, features[None], voice, **options)[0]
 
 
 def scores(trained: Trained) -> dict[str, float]:
-    return {}
+    """A few seconds of the validation part said by the model, judged beside noise of the same bands (see vocoders)."""
+    return vocoders.score(trained, lambda clip: vocode(trained, clip.features, clip.speaker))

@@ -1,0 +1,118 @@
+"""Vocoders beside each other: every system that turns features into a wave is judged on the same clips.
+
+    table = vocoders.judge(data, vocoders.clips(data, "log_mel"), vocoders.rivals(config) | {"ours": vocode})
+
+A vocoder is a function of a Clip. `score` is what a run's summary holds.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from ..evaluation import listener, vocoder
+from ..evaluation.probes import Reader
+from ..features import FeatureConfig, shaped_noise, to_audio
+from .data import Data, Trained
+
+if TYPE_CHECKING:
+    import pandas
+
+NOISE, GRIFFIN_LIM, RECORDING = "noise of the same bands", "Griffin-Lim", "recording"
+_READER_UTTERANCES = 200  # of the training part, that the reader of phones is fitted on
+
+
+class Clip(NamedTuple):
+    """The beginning of an utterance: what a vocoder is given, and what it should come to."""
+
+    utterance: int  # index into the pack
+    features: Tensor  # (C, T)
+    speaker: int
+    wave: np.ndarray  # (S,) the recording, S <= T hop
+    phones: list  # Interval of the whole utterance
+
+
+Vocoder = Callable[[Clip], Tensor]  # -> wave (S,)
+
+
+def clips(data: Data, kind: str, n: int = 4, seconds: float = 2.0, part: str = "val") -> list[Clip]:
+    """The first seconds of n utterances, evenly spread over a part and so over its speakers."""
+    pack, indices = data.pack, data.split[part]
+    config = pack.config_of(kind)
+    chosen = [indices[i] for i in np.unique(np.linspace(0, len(indices) - 1, min(n, len(indices))).astype(int))]
+    frames, samples = max(2, round(seconds * config.frame_rate)), round(seconds * config.sample_rate)
+    return [
+        Clip(
+            i,
+            pack.features(i, kind)[:, :frames],
+            int(pack.speaker[i]),
+            pack.wave(i)[:samples].cpu().numpy(),
+            pack.phones(i),
+        )
+        for i in chosen
+    ]
+
+
+def rivals(config: FeatureConfig) -> dict[str, Vocoder]:
+    """What features say without a model: the lower mark, and the upper one."""
+    return {
+        NOISE: lambda clip: shaped_noise(clip.features.cpu(), config),
+        GRIFFIN_LIM: lambda clip: to_audio(clip.features.cpu(), config),
+    }
+
+
+def judge(data: Data, chosen: Sequence[Clip], kind: str, vocoders: Mapping[str, Vocoder]) -> "pandas.DataFrame":
+    """A row per vocoder: the means of `evaluation.vocoder.judge` over the clips, and `phones`, the share of phones that
+    a listener fitted on the training part's recordings hears where they belong (left out without phone times).
+
+    Each vocoder says every clip once. Raises SpeechlibError for waves that are not finite.
+    """
+    import pandas
+
+    config = replace(data.pack.config_of(kind), kind="log_mel", n_deltas=0)  # whatever it was given
+    hears = reader(data)
+    rows = {}
+    for name, vocode in vocoders.items():
+        waves = [np.asarray(vocode(clip).cpu(), dtype=np.float32) for clip in chosen]
+        rows[name] = vocoder.mean_scores([vocoder.judge(c.wave, w, config) for c, w in zip(chosen, waves)])
+        if hears is not None:
+            pairs = [listener.phones_of(hears, wave, clip.phones) for clip, wave in zip(chosen, waves)]
+            said, heard = (np.concatenate(side) for side in zip(*pairs))
+            if len(said):
+                rows[name]["phones"] = float(np.mean(said == heard))
+    return pandas.DataFrame.from_dict(rows, orient="index")
+
+
+def reader(data: Data) -> listener.Listener | None:
+    """A listener to phones fitted on recordings of the training part; None where the corpus has no phone times.
+
+    Linear discriminant analysis, in closed form: a run's summary must not cost more than its training.
+    """
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+    pack, train = data.pack, data.split["train"]
+    config = listener.listening(pack.config.sample_rate)
+    some = train[:: max(1, len(train) // _READER_UTTERANCES)]
+    found = [
+        listener.phone_vectors(listener.hear(pack.wave(i), config), config.frame_rate, pack.phones(i)) for i in some
+    ]
+    vectors, symbols = (np.concatenate(side) for side in zip(*found))
+    if len(set(symbols)) < 2:
+        return None
+    model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1).fit(vectors, symbols)
+    return listener.Listener(config, None, Reader(np.zeros(1), np.ones(1), model))
+
+
+def score(trained: Trained, vocode: Vocoder, n: int = 4, seconds: float = 1.5) -> dict[str, float]:
+    """The row of a vocoder for its run's summary, with `noise_` before the same of noise of the same bands: the mark.
+
+    Pitch and phones are left out where the recordings have none.
+    """
+    kind = trained.experiment.frames("inputs")
+    rival = rivals(trained.data.pack.config_of(kind))[NOISE]
+    table = judge(trained.data, clips(trained.data, kind, n, seconds), kind, {"ours": vocode, NOISE: rival})
+    ours = table.loc["ours"].dropna().to_dict()
+    beside = table.loc[NOISE].dropna()
+    return ours | {f"noise_{name}": float(beside[name]) for name in ("log_mel_distance", "phones") if name in beside}
