@@ -8,6 +8,7 @@ from scipy.signal import savgol_filter
 
 from speechlib.errors import SpeechlibError
 from speechlib.figures import training as figures
+from speechlib.figures import usage
 
 
 def table(n, scale=1.0, terms=("loss", "perplexity", "reconstruction")):
@@ -133,3 +134,37 @@ def test_a_batch_is_drawn_in_seconds():
     figure = figures.batch(np.zeros((5, 39, 47)), 100.0, ["a", "b", "c"])
     assert figure.axes[0].images[0].get_extent() == [0, 0.47, -0.5, 38.5]
     assert [ax.get_title() for ax in figure.axes[:3]] == ["a", "b", "c"]
+
+
+def test_codes_over_epochs_show_what_was_used_and_what_was_dead():
+    counts = np.array([[4, 4, 0, 0], [2, 2, 2, 2], [0, 1, 2, 5]])
+    figure = usage.evolution([1, 2, 2.5], counts)
+    left, right = figure.axes[:2]
+    size, used, perplexity = left.lines
+    assert set(size.get_ydata()) == {4}
+    assert used.get_xdata().tolist() == [1, 2, 2.5]
+    assert used.get_ydata().tolist() == [2, 4, 3]
+    entropy = -sum(p * np.log(p) for p in (1 / 8, 2 / 8, 5 / 8))
+    assert perplexity.get_ydata() == pytest.approx([2, 4, np.exp(entropy)])
+    (image,) = right.collections
+    shown = image.get_array()  # codes in the order 3, 2, 1, 0; log2 of the share beside a quarter
+    assert shown[:, 1].tolist() == [0, 0, 0, 0]
+    assert shown.mask[:, 0].tolist() == [True, True, False, False]
+    assert shown[2, 0] == 1
+    assert shown[0, 2] == pytest.approx(np.log2(4 * 5 / 8))
+
+
+def test_ranked_codes_end_where_the_dead_ones_begin():
+    (ax,) = usage.ranked({"few": [0, 6, 2, 0], "even": [5, 5, 5, 5]}).axes
+    few, _, even, level = ax.lines
+    assert few.get_xydata().tolist() == [[1, 0.75], [2, 0.25]]
+    assert even.get_ydata().tolist() == level.get_ydata().tolist() * 2 == [0.25] * 4
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert labels == ["few: 2 of 4 used, perplexity 1.8", "even: 4 of 4 used, perplexity 4.0"]
+
+
+def test_learning_rates_are_drawn_as_they_were_logged():
+    table = {"step": [1, 2, 3], "learning_rate": [0.1, 0.1, 0.05]}
+    (ax,) = figures.learning_rate({"a": table, "b": table}).axes
+    assert [line.get_xydata().tolist() for line in ax.lines] == [[[1, 0.1], [2, 0.1], [3, 0.05]]] * 2
+    assert ax.get_ylim()[0] == 0

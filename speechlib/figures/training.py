@@ -132,6 +132,20 @@ def train_and_validation(train: Mapping, validation: Mapping, term: str = "recon
     return figure
 
 
+def learning_rate(tables: Mapping[str, Mapping]) -> Figure:
+    """The learning rate over the steps, a line per training: warm-up, stairs or a cosine, as it was in truth."""
+    figure, ((ax,),) = style.panels(height=2.4)
+    colours = style.distinct(len(tables)) if len(tables) > 1 else [style.colour("vqvae")]
+    for (name, table), colour in zip(tables.items(), colours):
+        ax.plot(table["step"], table["learning_rate"], color=colour, label=name)
+    ax.set(xlabel="step", ylabel="learning rate", ylim=(0, None), title="learning rate")
+    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    ax.yaxis.set_major_formatter("{x:.2g}")
+    if len(tables) > 1:
+        ax.legend()
+    return figure
+
+
 def gradients(records: Sequence[Mapping], limit: float = 0.0, most: int = 8) -> Figure:
     """Largest and mean absolute gradient of every weight, a panel per recording (at most `most`, evenly chosen).
 
