@@ -1,14 +1,18 @@
 """The codes of a trained system that has a codebook: tokens with their times, and k-means to measure them by."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from .. import batches, packs
+from ..batches import Batch
+from ..errors import SpeechlibError
 from ..evaluation import token_table
 from ..evaluation.clustering import frames_at, kmeans
 from ..features import frame_times, n_features
+from ..models.quantizers import codes_of
 from ..models.standardise import Standardise
 from ..presets import WAVE, Experiment
 from .data import Trained, device_of
@@ -34,6 +38,39 @@ def encode(trained: Trained, indices: Iterable[int]) -> tuple[dict[int, np.ndarr
         codes[index] = (found * place).sum(0).numpy()
         times[index] = first + model.code_positions(found.shape[1]).numpy() / rate
     return codes, times
+
+
+def has_codes(experiment: Experiment) -> bool:
+    """Whether its model quantizes; a plain autoencoder does not."""
+    return experiment.model.quantizer != "none"
+
+
+def snapshot(experiment: Experiment, batch: Batch) -> Callable[[nn.Module], dict[str, Tensor]] | None:
+    """What is recorded of a codebook on the way: itself, and what it quantizes, the z_e (N, D) of one batch.
+
+    A model without codes, or with several codebooks, has none to record: None. Raises SpeechlibError where it was asked
+    for by name.
+    """
+    if experiment.model.slices or not has_codes(experiment):
+        if experiment.training.record_codebook:
+            raise SpeechlibError(
+                f"training.record_codebook records one codebook, model.quantizer is {experiment.model.quantizer!r} and "
+                f"model.slices has {experiment.model.slices}: turn it off"
+            )
+        return None
+
+    @torch.inference_mode()
+    def record(model: nn.Module) -> dict[str, Tensor]:
+        z_e = model.encode(batch.audio if experiment.inputs == WAVE else batch.inputs)
+        codes = codes_of(model.quantize(z_e))
+        return {
+            "codebook": model.quantizer.codebook,
+            "z_e": z_e.transpose(1, 2).flatten(0, 1),
+            "codes": codes.flatten(),
+            "speaker": batch.speaker.repeat_interleave(codes.shape[-1]),
+        }
+
+    return record
 
 
 def n_codes(experiment: Experiment) -> int:
