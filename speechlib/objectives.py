@@ -69,20 +69,9 @@ def vqvae_wavenet(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     features = batch.inputs if model.sizes["n_features"] else None
     speaker = batch.speaker if model.sizes["n_speakers"] else None
     output = model(wave, features, speaker)
-    nll = _mean_inside(model.decoder.score(output.parameters, wave), batch)
+    nll = _mean_inside(model.decoder.distribution.nll(output.parameters, output.target), batch)
     vq = quantization(output.quantized, model)
     return {"loss": nll + vq.get("vq", 0), "nll": nll, "bits": nll / math.log(2), **vq}
-
-
-def prior(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-    """-log p of each code given those before it, in nats, and the same in bits; padding does not count.
-
-    The batch's inputs are codes (B, 1, L).
-    """
-    nll = model.nll(batch.inputs[:, 0], batch.speaker if model.sizes["n_speakers"] else None)
-    inside = torch.arange(nll.shape[1], device=nll.device) < batch.length[:, None]  # (B, L)
-    loss = (nll * inside).sum() / inside.sum().clamp(min=1)
-    return {"loss": loss, "bits": loss / math.log(2)}
 
 
 def vae(model: nn.Module, batch: WindowBatch) -> dict[str, Tensor]:
@@ -109,6 +98,17 @@ def vae(model: nn.Module, batch: WindowBatch) -> dict[str, Tensor]:
         elbo = -(reconstruction + kl)
         terms |= {"elbo": elbo, "elbo_per_element": elbo / target[0].numel()}
     return terms
+
+
+def prior(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    """-log p of each code given those before it, in nats, and the same in bits; padding does not count.
+
+    The batch's inputs are codes (B, 1, L).
+    """
+    nll = model.nll(batch.inputs[:, 0], batch.speaker if model.sizes["n_speakers"] else None)
+    inside = torch.arange(nll.shape[1], device=nll.device) < batch.length[:, None]  # (B, L)
+    loss = (nll * inside).sum() / inside.sum().clamp(min=1)
+    return {"loss": loss, "bits": loss / math.log(2)}
 
 
 def dithered(wave: Tensor, deviation: float) -> Tensor:

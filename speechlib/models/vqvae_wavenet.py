@@ -92,6 +92,7 @@ class VQWaveNetConfig(QuantizerConfig):
 
 class Output(NamedTuple):
     parameters: Tensor  # (B, P, S) of the decoder's distribution
+    target: Tensor  # (B, S): what they predict, the wave or its excitation
     z_e: Tensor  # (B, D, L)
     quantized: Quantized
 
@@ -152,11 +153,14 @@ class VQWaveNet(nn.Module):
         whole_codes(wave, self.hop, "samples")
         z_e = self.encode(wave if self.config.reads_wave else features)
         quantized = self.quantize(z_e)
-        return Output(self.decoder(wave, self.condition(quantized.z_q), speaker), z_e, quantized)
+        condition = self.condition(quantized.z_q)
+        inner = self.decoder.inner(wave, condition)
+        return Output(self.decoder.predict(inner, condition, speaker), inner, z_e, quantized)
 
     def nll(self, wave: Tensor, features: Tensor | None = None, speaker: Tensor | None = None) -> Tensor:
         """-log p (B, S) in nats of each sample, given those before it and the codes."""
-        return self.decoder.score(self(wave, features, speaker).parameters, wave)
+        output = self(wave, features, speaker)
+        return self.decoder.distribution.nll(output.parameters, output.target)
 
     def codes(self, x: Tensor) -> Tensor:
         """What the encoder reads, of any length -> codes (B, L), sliced (B, G, L). The rest behind the last whole code

@@ -22,7 +22,7 @@ from torch.nn.utils.parametrizations import weight_norm
 from .. import mu_law
 from ..errors import SpeechlibError, UnknownName
 from .distributions import Distribution, Gaussian, LogisticMixture, MuLaw
-from .emphasis import emphasise
+from .excitation import Emphasis, Envelope, Filters, whiten
 from .standardise import Standardise
 from .upsampling import Smoothed
 
@@ -56,7 +56,9 @@ class WaveNetConfig:
     condition_post: bool = False  # the condition enters the output stage as well (VQ-VAE-WaveNet)
     speaker_dim: int = 0  # size of the learned speaker vector; 0 = no speakers
     dropout: float = 0.0  # on each layer's input
-    emphasis: float = 0.0  # pre-emphasis of the wave inside the model: 0.85 lowers the noise of mu-law up high
+    emphasis: float = 0.0  # what is learned is the wave with its high frequencies raised: 0.85, or 0 = as it is
+    envelope: int = 0  # or its excitation: order of the filters that follow the bands of the condition; 0 = none
+    envelope_fft: int = 256  # n_fft of those bands
     dither: float = 0.0  # deviation of the noise added to waves that are learned: digital silence never ends by itself
     weight_norm: bool = False
 
@@ -75,6 +77,8 @@ class WaveNetConfig:
             )
         if not 0 <= self.emphasis < 1:
             raise SpeechlibError(f"emphasis is {self.emphasis}: from 0 (off) to less than 1, where an error would stay")
+        if self.emphasis and self.envelope:
+            raise SpeechlibError(f"emphasis {self.emphasis} and envelope {self.envelope}: one or the other")
         if self.condition_kernel % 2 == 0:
             raise SpeechlibError(f"condition_kernel {self.condition_kernel} must be odd: a frame stays in its place")
         if not self.scales or min(self.scales) < 1:
@@ -92,7 +96,9 @@ class WaveNetConfig:
     @property
     def receptive_field(self) -> int:
         """Samples that the parameters of one sample depend on (the condition's own reach is not counted)."""
-        return (self.kernel_size - 1) * sum(self.dilations) + self.front_kernel + bool(self.emphasis)
+        return (
+            (self.kernel_size - 1) * sum(self.dilations) + self.front_kernel + max(bool(self.emphasis), self.envelope)
+        )
 
     @property
     def distribution(self) -> Distribution:
@@ -176,6 +182,7 @@ class WaveNet(nn.Module):
         # one product for all layers, cut into pieces: rows [0, G) are layer 0's, the last may be the output stage's
         self.condition = _conv(n_condition, width, 1, config.weight_norm, bias=False) if n_condition else None
         self.inputs = Standardise(n_condition)  # the condition comes as it is measured; the identity until `fit`
+        self.excitation = _excitation(config, n_condition)
         self.upsample = None  # "repeat" needs none: it commutes with the product and happens behind it
         if n_condition and config.upsampling == "smoothed":
             self.upsample = Smoothed(n_condition, config.scales, config.condition_kernel)
@@ -192,8 +199,26 @@ class WaveNet(nn.Module):
 
     def forward(self, wave: Tensor, condition: Tensor | None = None, speaker: Tensor | None = None) -> Tensor:
         """Teacher forcing: the parameters of every sample of wave (B, S) in [-1, 1], given those before it."""
-        conditions = self.conditions(condition, speaker, wave.shape[-1])
-        x = self.front(F.pad(emphasise(wave, self.config.emphasis), (1, 0))[:, :-1])
+        return self.predict(self.inner(wave, condition), condition, speaker)
+
+    def nll(self, wave: Tensor, condition: Tensor | None = None, speaker: Tensor | None = None) -> Tensor:
+        """-log p (B, S) in nats of each sample (of its excitation, where that is learned), given those before it."""
+        inner = self.inner(wave, condition)
+        return self.distribution.nll(self.predict(inner, condition, speaker), inner)
+
+    def inner(self, wave: Tensor, condition: Tensor | None = None) -> Tensor:
+        """What the network hears and predicts (B, S): the wave, or its excitation."""
+        filters = self.filters(condition, wave.shape[-1])
+        return wave if filters is None else whiten(wave, filters)
+
+    def filters(self, condition: Tensor | None, n_samples: int) -> Filters | None:
+        """Between wave and excitation, for a model that has such."""
+        return None if self.excitation is None else self.excitation(condition, n_samples)
+
+    def predict(self, inner: Tensor, condition: Tensor | None = None, speaker: Tensor | None = None) -> Tensor:
+        """`forward` behind `inner`: (B, S) -> parameters (B, P, S) of its distribution."""
+        conditions = self.conditions(condition, speaker, inner.shape[-1])
+        x = self.front(F.pad(inner, (1, 0))[:, :-1])
         if self.config.front_relu:
             x = F.relu(x)
         total = self.front_skip(x) if self.front_skip is not None else 0
@@ -205,14 +230,6 @@ class WaveNet(nn.Module):
         if self.config.condition_post and conditions[-1] is not None:
             total = total + conditions[-1]
         return self.post_2(F.relu(total))
-
-    def nll(self, wave: Tensor, condition: Tensor | None = None, speaker: Tensor | None = None) -> Tensor:
-        """-log p (B, S) in nats of each sample, given those before it."""
-        return self.score(self(wave, condition, speaker), wave)
-
-    def score(self, parameters: Tensor, wave: Tensor) -> Tensor:
-        """-log p (B, S) of wave (B, S) under the parameters that `forward` gave, in nats."""
-        return self.distribution.nll(parameters, emphasise(wave, self.config.emphasis))
 
     @property
     def skip_scale(self) -> float:
@@ -270,6 +287,14 @@ class WaveNet(nn.Module):
             spoken = vector[:, :, None].split(widths, dim=1)
             pieces = [s if part is None else part + s for part, s in zip(pieces, spoken)]
         return pieces
+
+
+def _excitation(config: WaveNetConfig, n_condition: int) -> nn.Module | None:
+    if config.envelope and not n_condition:
+        raise SpeechlibError(f"envelope {config.envelope} follows the bands of a condition, and this model has none")
+    if config.envelope:
+        return Envelope(config.envelope, n_condition, config.envelope_fft, config.hop)
+    return Emphasis(config.emphasis) if config.emphasis else None
 
 
 def _conv(n_in: int, n_out: int, kernel: int, normed: bool, dilation: int = 1, bias: bool = True) -> nn.Module:

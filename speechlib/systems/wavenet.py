@@ -5,7 +5,7 @@ from torch import Tensor
 
 from .. import objectives, packs
 from ..errors import SpeechlibError
-from ..features import n_features
+from ..features import FeatureConfig, filter_bank, n_features
 from ..generation.wavenet import generate
 from ..models.wavenet import WaveNet
 from ..presets import Experiment
@@ -26,8 +26,20 @@ def new(experiment: Experiment, n_speakers: int) -> WaveNet:
 
 
 def fit(model: WaveNet, experiment: Experiment, data: Data) -> None:
-    """The statistics of the condition over the training part."""
+    """The statistics of the condition over the training part, and how its bands were measured."""
     model.inputs.fit(*packs.statistics(data.pack, data.split["train"], experiment.inputs))
+    fit_envelope(model, data.pack.config_of(experiment.inputs))
+
+
+def fit_envelope(model: WaveNet, bands: FeatureConfig) -> None:
+    """Tell a model that learns the excitation what its bands are. Raises SpeechlibError for what has no envelope."""
+    if not model.config.envelope:
+        return
+    if bands.kind not in ("log_mel", "log_fbank") or bands.n_deltas:
+        raise SpeechlibError(f"an envelope is read off log_mel or log_fbank, not {bands.kind}: model.envelope=0")
+    if bands.n_fft != model.config.envelope_fft:
+        raise SpeechlibError(f"model.envelope_fft is {model.config.envelope_fft}, {bands.kind} has n_fft {bands.n_fft}")
+    model.excitation.fit(torch.from_numpy(filter_bank(bands)), torch.hann_window(bands.win_length))
 
 
 def vocode(trained: Trained, features: int | Tensor, speaker: int | None = None, **options) -> Tensor:
