@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .. import batches, objectives, packs
-from ..batches import Batch
+from .. import objectives, packs
+from ..batches import Batch, whole
 from ..errors import SpeechlibError
 from ..evaluation import summarise
 from ..evaluation.clustering import agreement
@@ -58,7 +58,7 @@ def reconstruct(trained: Trained, index: int, speaker: int | None = None) -> Ten
     With the voice of `speaker` (an index into pack.speakers), of its own speaker where that is None.
     """
     model, experiment = trained.model, trained.experiment
-    (batch,) = batches.whole(trained.data.pack, [index], experiment.inputs, experiment.targets)
+    (batch,) = whole(trained.data.pack, [index], experiment.inputs, experiment.targets)
     voice = batch.speaker if speaker is None else torch.full_like(batch.speaker, speaker)
     z_q = model.quantize(model.encode(batch.inputs.to(device_of(model)))).z_q
     return model.decode(z_q, voice.to(device_of(model)), batch.inputs.shape[-1])[0].cpu()
