@@ -87,7 +87,8 @@ class Windows:
 
     `phone`, `speaker`, `utterance` and `start` (N,) say what each window is; `phones` names the phones. `outside` (C,)
     is the frame beyond the ends of an utterance, zeros where it is not given: give the mean of the training part where
-    a model standardises, so that it reads zeros there.
+    a model standardises, so that it reads zeros there. In batches a window may lie up to `shift` frames beside the
+    middle of its phone, anew each time.
     """
 
     def __init__(
@@ -99,10 +100,11 @@ class Windows:
         seed: int = 0,
         kind: str = "log_mel",
         outside: Tensor | None = None,
+        shift: int = 0,
     ):
         if batch_size < 1 or n_frames < 1:
             raise SpeechlibError(f"batch_size {batch_size} and n_frames {n_frames} must be 1 or more")
-        self.pack, self.n_frames, self.kind = pack, n_frames, kind
+        self.pack, self.n_frames, self.kind, self.seed, self.shift = pack, n_frames, kind, seed, shift
         self.segments = segments(pack, indices, kind)
         _, first, stop, self.phone, self.phones = self.segments
         self.utterance = self.segments.utterance
@@ -131,12 +133,15 @@ class Windows:
 
     def batch(self, n: int) -> WindowBatch:
         """The n-th batch, n = 0, 1, 2, ... without end: every epoch visits every window once."""
-        return self.at(self.order.batch(n))
+        which = self.order.batch(n)
+        beside = np.random.default_rng([self.seed, 1, n]).integers(-self.shift, self.shift, len(which), endpoint=True)
+        return self.at(which, beside)
 
-    def at(self, which: Sequence[int]) -> WindowBatch:
-        """These windows, by their index 0..n_windows - 1."""
+    def at(self, which: Sequence[int], beside: np.ndarray | int = 0) -> WindowBatch:
+        """These windows, by their index 0..n_windows - 1, so many frames beside their places."""
         which = torch.from_numpy(np.asarray(which, np.int64)).to(self._numbers.device)
         phone, speaker, utterance, start, low, length = self._numbers[:, which]
+        start = start + torch.as_tensor(beside, device=start.device)
         inputs = cut(self.pack.frames[self.kind], low, length, start, self.n_frames, self._outside)
         return WindowBatch(inputs, phone, speaker, utterance, start)
 

@@ -60,6 +60,7 @@ NOTEBOOKS = (  # in reading order, which is an order they can run in
     Notebook("00_start_here"),
     Notebook("01_corpora"),
     Notebook("02_features_and_back"),
+    Notebook("10_vae_on_phone_windows", makes="vae"),
     _VQVAE,
     Notebook("40_codebook_map", needs=(_VQVAE,)),
     Notebook("41_alignments_and_bigrams", needs=(_VQVAE,)),

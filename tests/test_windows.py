@@ -114,6 +114,16 @@ def test_the_nth_batch_is_a_function_of_seed_and_n_and_every_epoch_visits_all():
     assert all(sorted(seen[k * 11 : (k + 1) * 11]) == list(range(11)) for k in range(4))
 
 
+def test_shifted_windows_stay_near_their_phone_and_are_a_function_of_n():
+    pack = make_pack([[("a", 40), ("b", 50)] * 4])
+    still, moved = (Windows(pack, [0], 8, 9, seed=1, shift=shift) for shift in (0, 3))
+    beside = np.array([(moved.batch(n).start - still.batch(n).start).tolist() for n in range(40)])
+    assert set(beside.ravel()) == {-3, -2, -1, 0, 1, 2, 3}
+    assert torch.equal(moved.batch(5).inputs, moved.batch(5).inputs)
+    assert torch.equal(moved.batch(5).inputs[:, 0, 0], moved.batch(5).start + 1.0)
+    assert torch.equal(moved.at([1]).inputs, still.at([1]).inputs)
+
+
 def test_labels_are_kept():
     found = Windows(make_pack([[("b", 5)], [("sil", 1), ("a", 4)]]), [0, 1], 2, 9)
     batch = found.at([0, 1])

@@ -40,6 +40,7 @@ class CoderConfig:
     dropout: float = 0.0
     bounded_output: bool = False  # True: BatchNorm and activation behind the last layer as well, for comparison only
     standardise: bool = True  # False: the window is read and drawn in its own units
+    shift: int = 0  # frames by which a window of the training part may lie beside the middle of its phone
 
     def __post_init__(self):
         if self.network not in NETWORKS:
@@ -51,8 +52,8 @@ class CoderConfig:
         if len(self.channels) != 3 or min(*self.channels, self.hidden, self.latent_dim) < 1:
             sizes = f"channels {self.channels}, hidden {self.hidden}, latent_dim {self.latent_dim}"
             raise SpeechlibError(f"{sizes}: three numbers of channels, all sizes 1 or more")
-        if not 0 <= self.dropout < 1:
-            raise SpeechlibError(f"dropout is {self.dropout}, needs 0 to less than 1")
+        if not 0 <= self.dropout < 1 or self.shift < 0:
+            raise SpeechlibError(f"dropout {self.dropout} needs 0 to less than 1, shift {self.shift} 0 or more")
 
 
 class ConvEncoder(nn.Module):

@@ -20,12 +20,12 @@ _BATCH = 1024  # windows that are evaluated at once
 
 def batches(experiment: Experiment, data: Data, part: str = "train") -> Windows:
     """The windows of a part; beyond the ends of utterances is what the model reads as zeros."""
-    config, outside = experiment.training, None
-    if experiment.model.standardise:
+    config, model, outside = experiment.training, experiment.model, None
+    if model.standardise:
         outside = packs.statistics(data.pack, data.split["train"], experiment.inputs).mean
-    return Windows(
-        data.pack, data.split[part], config.batch_size, config.n_frames, experiment.seed, experiment.inputs, outside
-    )
+    shift = model.shift if part == "train" else 0
+    size = config.batch_size, config.n_frames, experiment.seed
+    return Windows(data.pack, data.split[part], *size, experiment.inputs, outside, shift)
 
 
 def fit(model: nn.Module, experiment: Experiment, data: Data) -> None:

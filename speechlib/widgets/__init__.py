@@ -2,6 +2,7 @@
 
 from .codebook import code_players, codebook_explorer
 from .explorers import alignment_explorer, corpus_browser, reconstruction_explorer
+from .latents import interpolation_explorer
 from .players import key_numbers, player, players
 
 __all__ = [
@@ -9,6 +10,7 @@ __all__ = [
     "code_players",
     "codebook_explorer",
     "corpus_browser",
+    "interpolation_explorer",
     "key_numbers",
     "player",
     "players",
