@@ -1,0 +1,112 @@
+"""Windows of frames in rows and side by side, whole utterances, how a training of them went, and maps of latents."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from . import style
+from .training import smooth
+
+LABELS = {
+    "elbo": "ELBO (nats per window)",
+    "reconstruction": "reconstruction (nats per window)",
+    "kl": "KL (nats per window)",
+    "squared_error": "squared error (per element)",
+    "mmd": "MMD",
+}
+
+
+def rows(windows: Mapping[str, Sequence], frame_rate: float, titles: Sequence[str] = ()) -> Figure:
+    """{name: windows (N, F, w)}: a row of N pictures for each name, all on one scale; a title over each column."""
+    names, values = list(windows), [np.asarray(window) for window in windows.values()]
+    low, high = np.percentile(values[0], [1, 99])
+    figure, grid = style.panels(len(names), len(values[0]), 0.5 + 1.25 * len(names), sharex=True, sharey=True)
+    for name, line, found in zip(names, grid, values):
+        for ax, window in zip(line, found):
+            extent = (0, 1000 * window.shape[1] / frame_rate, 0, len(window))
+            ax.imshow(window, extent=extent, vmin=low, vmax=high, cmap=style.MAPS["energy"])
+            ax.xaxis.set_major_locator(MaxNLocator(2, integer=True))
+        line[0].set_ylabel(name)
+    for ax, title in zip(grid[0], titles):
+        ax.set_title(title, fontsize=9, loc="center")
+    figure.supxlabel("time (ms)", fontsize=10)
+    return figure
+
+
+def side_by_side(windows: Mapping[str, Sequence], frame_rate: float) -> Figure:
+    """{name: windows (N, F, w)}: the N windows of each name joined to one strip, with a thin line at every seam."""
+    strips = {name: np.concatenate(list(np.asarray(found)), axis=1) for name, found in windows.items()}
+    seams = [np.asarray(found).shape[2] / frame_rate for found in windows.values()]
+    figure = utterances(strips, frame_rate)
+    for ax, seam, strip in zip(figure.axes, seams, strips.values()):
+        for k in range(1, round(strip.shape[1] / frame_rate / seam)):
+            ax.axvline(k * seam, color="white", linewidth=0.6, alpha=0.7)
+    return figure
+
+
+def utterances(features: Mapping[str, Sequence], frame_rate: float, until: float | None = None) -> Figure:
+    """{name: features (F, T)}: one above the other over one axis of seconds, all on the scale of the first."""
+    values = {name: np.asarray(found) for name, found in features.items()}
+    low, high = np.percentile(next(iter(values.values())), [1, 99.5])
+    figure, grid = style.panels(len(values), 1, height=0.4 + 1.5 * len(values), sharex=True)
+    for ax, (name, found) in zip(grid[:, 0], values.items()):
+        extent = (0, found.shape[1] / frame_rate, -0.5, len(found) - 0.5)
+        ax.imshow(found, extent=extent, vmin=low, vmax=high, cmap=style.MAPS["energy"])
+        ax.set_title(name, fontsize=9)
+        ax.set_ylabel("band")
+    longest = max(found.shape[1] for found in values.values()) / frame_rate
+    grid[-1, 0].set_xlim(0, min(until or np.inf, longest))
+    style.seconds(grid[-1, 0].xaxis)
+    return figure
+
+
+def parts(train: Mapping, validation: Mapping, terms: Sequence[str], system: str) -> Figure:
+    """A panel per term: training batches and validation part on one axis."""
+    figure, grid = style.panels(1, len(terms), height=3.4)
+    for ax, term in zip(grid[0], terms):
+        steps, values = np.asarray(train["step"]), np.asarray(train[term], dtype=float)
+        ax.plot(steps, values, color=style.colour(system), alpha=0.25, linewidth=0.6)
+        ax.plot(steps, smooth(values), color=style.colour(system), label="training batches")
+        ax.plot(
+            validation["step"], validation[term], "o-", color=style.REFERENCE, markersize=3, label="validation part"
+        )
+        later = values[steps >= 0.03 * steps[-1]]  # the first steps would flatten all that follows
+        low, high = min(later.min(), np.min(validation[term][1:])), max(later.max(), np.max(validation[term][1:]))
+        ax.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
+        ax.set_title(LABELS.get(term, term.replace("_", " ")))
+        ax.set_xlabel("step")
+    grid[0, 0].legend()
+    return figure
+
+
+def difference(train: Mapping, validation: Mapping, terms: Sequence[str]) -> Figure:
+    """Training minus validation at the steps of the validation, per term: the training's value is smoothed."""
+    figure, ((ax,),) = style.panels(height=2.8)
+    for term, colour in zip(terms, style.NEUTRAL):
+        values = smooth(np.asarray(train[term], dtype=float))
+        at = np.interp(validation["step"], train["step"], values)
+        ax.plot(validation["step"], at - np.asarray(validation[term]), "o-", markersize=3, color=colour, label=term)
+    ax.axhline(0, color=style.REFERENCE, linewidth=0.6)
+    later = np.concatenate([line.get_ydata()[2:] for line in ax.lines[: len(terms)]])
+    reach = 1.2 * max(np.abs(later).max(initial=0), 1e-6)
+    ax.set(xlabel="step", ylabel="training - validation", ylim=(-reach, reach), title="training minus validation")
+    ax.legend(ncols=len(terms))
+    return figure
+
+
+def latent_map(points, labels: Mapping[str, Sequence[str]], axes_name: str, most: int = 12) -> Figure:
+    """Points (N, 2) once per kind of label, coloured by it; the `most` frequent ones have a colour, others are grey."""
+    points = np.asarray(points)
+    figure, grid = style.panels(1, len(labels), height=3.9, sharex=True, sharey=True)
+    for ax, (kind, found) in zip(grid[0], labels.items()):
+        names, counts = np.unique(np.asarray(found), return_counts=True)
+        chosen = sorted(names[np.argsort(-counts, kind="stable")][:most])
+        ax.scatter(*points.T, s=3, color="0.85", linewidths=0)
+        for name, colour in zip(chosen, style.distinct(len(chosen))):
+            ax.scatter(*points[np.asarray(found) == name].T, s=4, color=colour, linewidths=0, label=name)
+        ax.set(title=kind, xticks=[], yticks=[], xlabel=f"{axes_name} 1")
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=4, fontsize=7, markerscale=3, handletextpad=0)
+    grid[0, 0].set_ylabel(f"{axes_name} 2")
+    return figure
