@@ -10,8 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .errors import SpeechlibError
+from .models.wae import mmd
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .batches import Batch
     from .models.quantizers import Quantized
     from .windows import WindowBatch
@@ -58,9 +61,10 @@ def wavenet(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
 
 
 def vqvae_wavenet(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-    """-log p of each sample given those before it and the codes, in nats, + what quantization adds.
+    """-log p of each sample given those before it and the codes, in nats, + what quantization adds, + the squared error
+    of what is drawn on the way (standardised bands), where something is.
 
-    Padding does not count in the likelihood; "bits" is the same in bits. Raises SpeechlibError for a batch without
+    Padding does not count; "bits" is the likelihood in bits. Raises SpeechlibError for a batch without
     audio.
     """
     if batch.audio is None:
@@ -68,10 +72,18 @@ def vqvae_wavenet(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     wave = dithered(batch.audio, model.config.decoder.dither)
     features = batch.inputs if model.sizes["n_features"] else None
     speaker = batch.speaker if model.sizes["n_speakers"] else None
-    output = model(wave, features, speaker)
-    nll = _mean_inside(model.decoder.distribution.nll(output.parameters, output.target), batch)
-    vq = quantization(output.quantized, model)
-    return {"loss": nll + vq.get("vq", 0), "nll": nll, "bits": nll / math.log(2), **vq}
+    # a decoder that is frozen while bands are drawn for it has nothing to learn, and is most of the work
+    decode = not (model.training and model.drawing and not any(p.requires_grad for p in model.decoder.parameters()))
+    output = model(wave, features, speaker, decode)
+    terms = quantization(output.quantized, model)
+    if output.drawn is not None:
+        bands = model.bands
+        terms["drawn"] = _masked_mse(bands(output.drawn), bands(batch.targets), batch.length)
+    loss = terms.get("vq", 0) + terms.get("drawn", 0)
+    if decode:
+        nll = _mean_inside(model.decoder.distribution.nll(output.parameters, output.target), batch)
+        loss, terms = loss + nll, {"nll": nll, "bits": nll / math.log(2), **terms}
+    return {"loss": loss, **terms}
 
 
 def vae(model: nn.Module, batch: WindowBatch) -> dict[str, Tensor]:
@@ -109,6 +121,66 @@ def prior(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     inside = torch.arange(nll.shape[1], device=nll.device) < batch.length[:, None]  # (B, L)
     loss = (nll * inside).sum() / inside.sum().clamp(min=1)
     return {"loss": loss, "bits": loss / math.log(2)}
+
+
+def wae_mmd(model: nn.Module, batch: WindowBatch) -> dict[str, Tensor]:
+    """Squared error of a window + lambda * MMD of the batch's points and as many draws (arXiv 1711.01558, algorithm 2)."""
+    z, prediction = model(batch.inputs)
+    terms = _rebuilt(prediction, model.inputs(batch.inputs))
+    penalty = mmd(z, model.prior(len(z)), model.config.prior_std)
+    return {"loss": terms["reconstruction"] + model.config.penalty_weight * penalty, **terms, "mmd": penalty}
+
+
+def wae_gan_coder(model: nn.Module, batch: WindowBatch) -> dict[str, Tensor]:
+    """Squared error of a window + lambda * -log of the critic's belief that its point is a draw (arXiv 1711.01558,
+    algorithm 1, in the form that does not saturate)."""
+    z, prediction = model(batch.inputs)
+    terms = _rebuilt(prediction, model.inputs(batch.inputs))
+    fooling = F.softplus(-model.critic(z).float()).mean()
+    return {"loss": terms["reconstruction"] + model.config.penalty_weight * fooling, **terms, "fooling": fooling}
+
+
+def wae_gan_critic(model: nn.Module, batch: WindowBatch) -> dict[str, Tensor]:
+    """lambda * cross entropy of telling draws from points, which get no gradient; "told" is the share told apart."""
+    with torch.no_grad():
+        z = model.encode(batch.inputs)
+    draws, points = model.critic(model.prior(len(z))).float(), model.critic(z).float()
+    entropy = F.softplus(-draws).mean() + F.softplus(points).mean()
+    told = ((draws > 0).float().mean() + (points < 0).float().mean()) / 2
+    return {"loss": model.config.penalty_weight * entropy, "cross_entropy": entropy, "told": told}
+
+
+def wgan_critic(model: nn.Module, batch: WindowBatch) -> dict[str, Tensor]:
+    """E[D(fake)] - E[D(real)] + lambda * E[(slope - 1)^2] (arXiv 1704.00028, eq. 3), the slope taken at one point on the
+    line between each pair. "negative_critic_loss" is the curve by which the paper judges convergence."""
+    real = model.inputs(batch.inputs)
+    with torch.no_grad():
+        fake = model.generate(len(real))
+    slope = slopes(model.critic, real, fake)
+    wasserstein = model.critic(real).mean() - model.critic(fake).mean()
+    penalty = (slope - 1).square().mean()
+    loss = model.config.penalty_weight * penalty - wasserstein
+    terms = {"negative_critic_loss": -loss.detach(), "wasserstein": wasserstein, "penalty": penalty}
+    return {"loss": loss, **terms, "slope": slope.mean()}
+
+
+def wgan_generator(model: nn.Module, batch: WindowBatch) -> dict[str, Tensor]:
+    """-E[D(fake)], for as many fakes as the batch has windows."""
+    return {"loss": -model.critic(model.generate(len(batch.inputs))).mean()}
+
+
+def slopes(critic: Callable, real: Tensor, fake: Tensor) -> Tensor:
+    """Norm (B,) of the critic's gradient at a random point between each pair: one share per pair, whatever its shape."""
+    share = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device)
+    point = torch.lerp(real, fake, share).requires_grad_()
+    (gradient,) = torch.autograd.grad(critic(point).sum(), point, create_graph=True)
+    return gradient.flatten(1).norm(dim=1)
+
+
+def _rebuilt(prediction: Tensor, target: Tensor) -> dict[str, Tensor]:
+    """Squared error per window (what WAEs lower) and per element (what is compared)."""
+    squared = (prediction - target).square()
+    return {"reconstruction": squared.sum((1, 2)).mean(), "squared_error": squared.mean()}
 
 
 def dithered(wave: Tensor, deviation: float) -> Tensor:

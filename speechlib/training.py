@@ -319,7 +319,8 @@ def validate(model: nn.Module, objective: Callable, batches, config: TrainingCon
 
 
 def begin(model: nn.Module, start_from: str, run: Run, frozen: tuple[str, ...] = ()) -> None:
-    """Take from a checkpoint the weights and statistics whose names and shapes are the model's own.
+    """Take from a checkpoint the weights and statistics whose names and shapes are the model's own, or those of one of
+    its parts: a vocoder becomes the decoder of a codec.
 
     What was taken and what was not goes to the run's start.json. Raises SpeechlibError where nothing fits or a part of
     what is `frozen` does not: it would stay random; UnknownName where there is no such checkpoint.
@@ -327,6 +328,8 @@ def begin(model: nn.Module, start_from: str, run: Run, frozen: tuple[str, ...] =
     path = pretrained.find(start_from)
     tensors, metadata = runs.load_tensors(path)
     own = model.state_dict()
+    parts = ["", *(f"{name}." for name, _ in model.named_children())]
+    tensors = max(({part + name: t for name, t in tensors.items()} for part in parts), key=lambda t: _fitting(t, own))
     taken = {name: t for name, t in tensors.items() if name in own and own[name].shape == t.shape}
     if not taken:
         raise SpeechlibError(
@@ -349,6 +352,10 @@ def begin(model: nn.Module, start_from: str, run: Run, frozen: tuple[str, ...] =
         "new_here": {name: list(t.shape) for name, t in own.items() if name not in taken},
     }
     files.write_json(run.path / "start.json", report)
+
+
+def _fitting(tensors: dict[str, Tensor], own: dict[str, Tensor]) -> int:
+    return sum(name in own and own[name].shape == t.shape for name, t in tensors.items())
 
 
 def keep(run: Run, model: nn.Module, optimizer, average: Average, usage: CodeUsage, step: int, seconds: float) -> None:

@@ -40,6 +40,11 @@ class MuLaw:
         """Logits (B, Q, S), wave (B, S) in [-1, 1] -> -log p of its class (B, S)."""
         return F.cross_entropy(parameters.float(), mu_law.encode(wave, self.quantization_channels), reduction="none")
 
+    def step(self, wave: Tensor) -> Tensor:
+        """Width of a class at wave (any shape): a step of 2 / (Q - 1) through the slope of the expansion."""
+        mu = self.quantization_channels - 1
+        return 2 / mu * math.log1p(mu) * (1 / mu + wave.abs())
+
     def sample(self, parameters: Tensor, uniform: Tensor, temperature: float = 1.0, top_p: float = 1.0) -> Tensor:
         """Logits (B, Q), uniform (B, 2) -> wave (B,): the middle of the class drawn."""
         return mu_law.decode(choose(parameters, uniform[:, 0], temperature, top_p), self.quantization_channels)
@@ -73,6 +78,10 @@ class LogisticMixture:
         mass = torch.where(wave <= half - 1, below, torch.where(wave >= 1 - half, above, mass))
         return -torch.logsumexp(F.log_softmax(logits, dim=1) + mass, dim=1)
 
+    def step(self, wave: Tensor) -> Tensor:
+        """Width of a level."""
+        return torch.full_like(wave, 2 / (self.n_levels - 1))
+
     def sample(self, parameters: Tensor, uniform: Tensor, temperature: float = 1.0, top_p: float = 1.0) -> Tensor:
         """Parameters (B, 3K), uniform (B, 2) -> wave (B,) in [-1, 1]. The nucleus is that of the component drawn."""
         logits, mean, log_scale = parameters.float().chunk(3, dim=1)
@@ -101,6 +110,10 @@ class Gaussian:
         mean, log_scale = parameters.float().unbind(1)
         log_scale = log_scale.clamp(min=self.min_log_scale)
         return 0.5 * ((wave - mean) * (-log_scale).exp()).square() + log_scale + 0.5 * math.log(2 * math.pi)
+
+    def step(self, wave: Tensor) -> Tensor:
+        """1: it is a density already."""
+        return torch.ones_like(wave)
 
     def sample(self, parameters: Tensor, uniform: Tensor, temperature: float = 1.0, top_p: float = 1.0) -> Tensor:
         """Parameters (B, 2), uniform (B, 2) -> wave (B,) in [-1, 1]."""

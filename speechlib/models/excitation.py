@@ -87,7 +87,7 @@ class Envelope(nn.Module):
     def forward(self, condition: Tensor, n_samples: int) -> Filters:
         bands = self._between(condition.detach().double())
         power = torch.einsum("fc,bcn->bnf", self.spread.double(), bands.exp())  # (B, N, n_fft / 2 + 1)
-        power = power.clamp(min=_FLOOR * power.amax(2, keepdim=True))
+        power = power.clamp(min=_FLOOR * power.amax(2, keepdim=True)) + 1e-12
         r = torch.fft.irfft(power)[..., : self.order + 1]  # autocorrelation (B, N, p + 1)
         lag = torch.arange(self.order, device=r.device)
         a = torch.linalg.solve(r[..., (lag[:, None] - lag).abs()], r[..., 1:])

@@ -6,6 +6,9 @@ convolution over codes); sizes of DongyaoZhu/VQ-VAE-WaveNet:
     wave (B, S) or features (B, C, T) -> encoder -> z_e (B, D, L) -> quantizer -> codes (B, L), z_q (B, D, L)
       -> jitter -> [convolution over codes] -> condition (B, C2, L), each held for `hop` samples
       -> WaveNet with the speaker's vector -> parameters (B, P, S) of the distribution of wave (B, S)
+
+With `draw_channels` the codes and the speaker's vector are first drawn as log-mel bands of the wave, frame by frame,
+and these are the condition of the WaveNet: it may then start from a trained vocoder, and learn the excitation alone.
 """
 
 import math
@@ -13,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import SpeechlibError, UnknownName
@@ -57,6 +61,8 @@ class VQWaveNetConfig(QuantizerConfig):
     jitter: float = 0.0  # probability that a code gives way to its neighbour in training; 0.12 in the paper
     condition_channels: int = 0  # of a convolution over codes before the decoder; 0 = the codes as they are
     condition_kernel: int = 3  # codes that it sees
+    draw_channels: int = 0  # hidden channels of a network that draws mel bands for the decoder; 0 = none
+    speaker_dim: int = 0  # of the speaker's vector that this network is given
     voices: str = "speaker"  # whose vectors the decoder knows: "speaker", or a field of the corpus ("accent")
     decoder: WaveNetConfig = field(default=SOURCE_DECODER)
 
@@ -73,10 +79,12 @@ class VQWaveNetConfig(QuantizerConfig):
             raise SpeechlibError(f"strides {self.strides} must be whole numbers from 1")
         if self.condition_kernel % 2 == 0:
             raise SpeechlibError(f"condition_kernel {self.condition_kernel} must be odd: a code stays in its place")
-        if self.reads_wave and self.decoder.hop != self.stride:
+        if self.speaker_dim and not self.draw_channels:
+            raise SpeechlibError("speaker_dim is of the network that draws: decoder.speaker_dim is the WaveNet's")
+        if self.code_length % self.decoder.hop or (self.code_length > self.decoder.hop and not self.draw_channels):
             raise SpeechlibError(
-                f"strides {self.strides} make a code of {self.stride} samples, decoder.scales {self.decoder.scales} "
-                f"{self.decoder.hop} samples of a code: their products must be equal"
+                f"strides {self.strides} make a code of {self.code_length} samples, decoder.scales "
+                f"{self.decoder.scales} {self.decoder.hop} samples of a code: their products must be equal"
             )
 
     @property
@@ -89,39 +97,81 @@ class VQWaveNetConfig(QuantizerConfig):
         """Steps of the encoder's input per code: samples, or frames."""
         return math.prod(self.strides)
 
+    @property
+    def code_length(self) -> int:
+        """Samples per code. The decoder's condition has a step per code, or per frame that is drawn."""
+        if self.reads_wave:
+            return self.stride
+        return self.decoder.hop * (self.stride if self.draw_channels else 1)
+
 
 class Output(NamedTuple):
-    parameters: Tensor  # (B, P, S) of the decoder's distribution
-    target: Tensor  # (B, S): what they predict, the wave or its excitation
+    parameters: Tensor | None  # (B, P, S) of the decoder's distribution
+    target: Tensor | None  # (B, S): what they predict, the wave or its excitation
     z_e: Tensor  # (B, D, L)
     quantized: Quantized
+    drawn: Tensor | None  # (B, n_bands, frames), in units of the features
+
+
+class Drawing(nn.Module):
+    """z (B, D, L), vectors of speakers (B, V) -> standardised bands (B, n_bands, L * stride)."""
+
+    def __init__(self, code_dim: int, speaker_dim: int, channels: int, n_bands: int, stride: int):
+        super().__init__()
+        self.stride = stride
+        self.hidden_1 = nn.Conv1d(code_dim + speaker_dim, channels, 5, padding=2)
+        self.hidden_2 = nn.Conv1d(channels, channels, 3, padding=1)
+        self.draw = nn.Conv1d(channels, n_bands * stride, 1)
+
+    def forward(self, z: Tensor, voice: Tensor | None) -> Tensor:
+        if voice is not None:
+            z = torch.cat([z, voice[:, :, None].expand(-1, -1, z.shape[2])], dim=1)
+        x = F.relu(self.hidden_1(z))
+        x = x + F.relu(self.hidden_2(x))
+        return self.draw(x).unflatten(1, (-1, self.stride)).transpose(2, 3).flatten(2)
 
 
 class VQWaveNet(nn.Module):
-    """n_features: channels of the features (0 for encoders of the wave); n_speakers: voices that the decoder knows.
+    """n_features: channels of the features (0 for encoders of the wave); n_speakers: voices that the model knows;
+    n_bands: those that are drawn (0 without `draw_channels`).
 
-    `inputs` holds the statistics of the features over the training part. The decoder is a WaveNet like any other:
-    generation.wavenet.generate(model.decoder, model.condition(codes), speaker) speaks codes.
+    `inputs` holds the statistics of the features over the training part, `bands` those of what is drawn. The decoder is
+    a WaveNet like any other: generation.wavenet.generate(model.decoder, *model.condition(codes, speaker)) speaks codes.
     """
 
-    def __init__(self, config: VQWaveNetConfig, n_features: int = 0, n_speakers: int = 0):
+    def __init__(self, config: VQWaveNetConfig, n_features: int = 0, n_speakers: int = 0, n_bands: int = 0):
         super().__init__()
+        if bool(n_bands) != bool(config.draw_channels):
+            raise SpeechlibError(f"{n_bands} bands to draw with draw_channels {config.draw_channels}: both or none")
+        if bool(n_speakers) != bool(config.speaker_dim or config.decoder.speaker_dim):
+            raise SpeechlibError(
+                f"{n_speakers} speakers, vectors of {config.speaker_dim} for what is drawn and of "
+                f"{config.decoder.speaker_dim} for the decoder: both or none"
+            )
         if bool(n_features) == config.reads_wave:
             raise SpeechlibError(f"{n_features} features for the encoder {config.encoder!r}: mfcc alone reads features")
         self.config = config
-        self.sizes = {"n_features": n_features, "n_speakers": n_speakers}
+        self.sizes = {"n_features": n_features, "n_speakers": n_speakers, "n_bands": n_bands}
         self.inputs = Standardise(n_features)
         self.encoder = _encoder(config, n_features)
         self.quantizer = make_quantizer(config)
         self.jitter = Jitter(config.jitter)
         width, kernel = config.condition_channels, config.condition_kernel
         self.mix = nn.Conv1d(config.code_dim, width, kernel, padding=kernel // 2) if width else nn.Identity()
-        self.decoder = WaveNet(config.decoder, width or config.code_dim, n_speakers)
+        self.drawing, self.bands, self.voices = None, Standardise(n_bands), None
+        if n_bands:
+            frames = config.code_length // config.decoder.hop
+            self.drawing = Drawing(width or config.code_dim, config.speaker_dim, config.draw_channels, n_bands, frames)
+        if config.speaker_dim:
+            self.voices = nn.Embedding(n_speakers, config.speaker_dim)
+            nn.init.normal_(self.voices.weight, std=0.1)
+        told = n_speakers if config.decoder.speaker_dim else 0
+        self.decoder = WaveNet(config.decoder, n_bands or width or config.code_dim, told)
 
     @property
     def hop(self) -> int:
         """Samples per code."""
-        return self.config.decoder.hop
+        return self.config.code_length
 
     def encode(self, x: Tensor) -> Tensor:
         """What the encoder reads, wave (B, S) or raw features (B, C, T) -> z_e (B, D, L).
@@ -140,22 +190,48 @@ class VQWaveNet(nn.Module):
     def quantize(self, z_e: Tensor) -> Quantized:
         return self.quantizer(z_e)
 
-    def condition(self, codes: Tensor) -> Tensor:
-        """Codes (B, L) (sliced (B, G, L)), or their vectors z_q (B, D, L) -> condition of the decoder (B, C2, L)."""
-        z_q = codes if codes.is_floating_point() else self.quantizer.embed(codes)
-        return self.mix(self.jitter(z_q))
+    @property
+    def speakers(self) -> nn.Embedding | None:
+        """The table of the speakers' vectors."""
+        return self.decoder.speakers if self.voices is None else self.voices
 
-    def forward(self, wave: Tensor, features: Tensor | None = None, speaker: Tensor | None = None) -> Output:
+    def condition(self, codes: Tensor, speaker: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Codes (B, L) (sliced (B, G, L)), or their vectors z_q (B, D, L), and speaker (B,), -1 = nobody
+        -> what the decoder is told: condition (B, C2, L or frames), and the speaker if it knows speakers.
+        """
+        z_q = codes if codes.is_floating_point() else self.quantizer.embed(codes)
+        z = self.mix(self.jitter(z_q))
+        if self.drawing is not None:
+            z = self.bands.inverse(self.drawing(z, self._voice(speaker)))
+        return z, (None if self.decoder.speakers is None else speaker)
+
+    def _voice(self, speaker: Tensor | None) -> Tensor | None:
+        """Speaker (B,) -> vector (B, V) for what is drawn; nobody's is zero."""
+        if self.voices is None:
+            return None
+        known = self.sizes["n_speakers"]
+        if speaker is None:
+            raise SpeechlibError("this model was trained with speakers: give their indices (B,), -1 for nobody")
+        if not ((speaker >= -1) & (speaker < known)).all():
+            raise SpeechlibError(f"speakers {speaker.tolist()} for a model of {known}, counted from 0 (-1: nobody)")
+        return self.voices(speaker.clamp(min=0)) * (speaker >= 0)[:, None]
+
+    def forward(
+        self, wave: Tensor, features: Tensor | None = None, speaker: Tensor | None = None, decode: bool = True
+    ) -> Output:
         """Teacher forcing: wave (B, S) in [-1, 1], its features (B, C, T) where the encoder reads them, speaker (B,).
 
-        S must be whole codes: a multiple of `hop`.
+        S must be whole codes: a multiple of `hop`. Without `decode` it ends at what is drawn.
         """
         whole_codes(wave, self.hop, "samples")
         z_e = self.encode(wave if self.config.reads_wave else features)
         quantized = self.quantize(z_e)
-        condition = self.condition(quantized.z_q)
+        condition, told = self.condition(quantized.z_q, speaker)
+        drawn = None if self.drawing is None else condition
+        if not decode:
+            return Output(None, None, z_e, quantized, drawn)
         inner = self.decoder.inner(wave, condition)
-        return Output(self.decoder.predict(inner, condition, speaker), inner, z_e, quantized)
+        return Output(self.decoder.predict(inner, condition, told), inner, z_e, quantized, drawn)
 
     def nll(self, wave: Tensor, features: Tensor | None = None, speaker: Tensor | None = None) -> Tensor:
         """-log p (B, S) in nats of each sample, given those before it and the codes."""

@@ -22,7 +22,7 @@ from torch.nn.utils.parametrizations import weight_norm
 from .. import mu_law
 from ..errors import SpeechlibError, UnknownName
 from .distributions import Distribution, Gaussian, LogisticMixture, MuLaw
-from .excitation import Emphasis, Envelope, Filters, whiten
+from .excitation import Emphasis, Envelope, Filters, held, whiten
 from .standardise import Standardise
 from .upsampling import Smoothed
 
@@ -201,10 +201,21 @@ class WaveNet(nn.Module):
         """Teacher forcing: the parameters of every sample of wave (B, S) in [-1, 1], given those before it."""
         return self.predict(self.inner(wave, condition), condition, speaker)
 
-    def nll(self, wave: Tensor, condition: Tensor | None = None, speaker: Tensor | None = None) -> Tensor:
-        """-log p (B, S) in nats of each sample (of its excitation, where that is learned), given those before it."""
+    def nll(
+        self, wave: Tensor, condition: Tensor | None = None, speaker: Tensor | None = None, density: bool = False
+    ) -> Tensor:
+        """-log p (B, S) in nats of each sample given those before it: of its class or level, where the distribution has
+        such, of the wave or of its excitation, as it is learned.
+
+        `density` makes that a density of the wave, to compare what conditions of different envelopes say of one wave.
+        """
         inner = self.inner(wave, condition)
-        return self.distribution.nll(self.predict(inner, condition, speaker), inner)
+        nll = self.distribution.nll(self.predict(inner, condition, speaker), inner)
+        if not density:
+            return nll
+        filters = self.filters(condition, wave.shape[-1])
+        gain = 1.0 if filters is None else held(filters.gain, filters.length, wave.shape[-1])
+        return nll + (self.distribution.step(inner) * gain).log()
 
     def inner(self, wave: Tensor, condition: Tensor | None = None) -> Tensor:
         """What the network hears and predicts (B, S): the wave, or its excitation."""

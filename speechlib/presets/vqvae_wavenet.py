@@ -2,7 +2,8 @@
 
 The source is DongyaoZhu/VQ-VAE-WaveNet on VCTK at 16 kHz; its crops of 6,656 samples are no whole codes of 320. All of
 its siblings here take 6,400: a multiple of 64, 320 and 640 alike, and still more than the 6,170 samples that the
-decoder sees. `demo` and `long` speak at 8 kHz with the decoder of the vocoder's presets, from 50 codes per second.
+decoder sees. `demo` and `long` speak at 8 kHz from 50 codes per second: bands are drawn from the codes, and
+the decoder is the vocoder of presets/wavenet.py.
 """
 
 from dataclasses import replace
@@ -100,7 +101,7 @@ _vocoder = wavenet.PRESETS["demo"]
 _demo = replace(
     _vocoder,
     system="vqvae_wavenet",
-    pack=PackConfig(sample_rate=8_000, features=(MFCC39_8K,)),
+    pack=PackConfig(sample_rate=8_000, features=(wavenet.MEL_8K, MFCC39_8K)),
     model=VQWaveNetConfig(
         encoder="mfcc",
         channels=128,
@@ -111,8 +112,9 @@ _demo = replace(
         codebook_init="kmeans",
         reseed=0.1,
         normed=True,
-        condition_channels=64,
-        decoder=replace(_vocoder.model, scales=(2, 80), speaker_dim=16),
+        draw_channels=96,
+        speaker_dim=16,
+        decoder=_vocoder.model,
     ),
     inputs="mfcc",
 )
@@ -124,18 +126,49 @@ _smoke = replace(
         channels=32,
         code_dim=16,
         codebook_size=64,
-        condition_channels=32,
-        decoder=replace(wavenet.PRESETS["smoke"].model, scales=(2, 80), speaker_dim=8),
+        draw_channels=32,
+        speaker_dim=8,
+        decoder=wavenet.PRESETS["smoke"].model,
     ),
     training=replace(wavenet.PRESETS["smoke"].training, n_frames=26),
 )
-_long = replace(_demo, preset="long", training=wavenet.PRESETS["long"].training)
+# In two stages, after a vocoder: what is drawn needs many cheap steps, the decoder few more.
+_codes = replace(
+    _demo,
+    preset="codes",
+    training=replace(
+        _demo.training,
+        steps=6_000,
+        batch_size=16,
+        n_frames=96,
+        schedule="cosine",
+        ema_decay=0.999,
+        start_from="wavenet",
+        frozen=("decoder",),
+        log_every=50,
+        validate_every=500,
+        checkpoint_every=1_000,
+    ),
+)
+_long = replace(
+    _demo,
+    preset="long",
+    source=_codes,
+    training=replace(
+        wavenet.PRESETS["long"].training,
+        steps=3_000,
+        learning_rate=1e-3,
+        learning_rates=((2_000, 3e-4),),
+        frozen=("encoder", "quantizer"),
+    ),
+)
 
 PRESETS = {
     preset.preset: preset
     for preset in (
         _smoke,
         _demo,
+        _codes,
         _long,
         _paper,
         _paper_2017,

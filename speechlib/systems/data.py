@@ -26,7 +26,15 @@ class Trained(NamedTuple):
     run: Run | None  # None for a checkpoint that came without its run
 
 
-def prepare(experiment: Experiment, progress: Progress | None = None) -> Data:
+class Voicing(NamedTuple):
+    """How a system speaks its codes (see `voices`)."""
+
+    error: str  # what its `decoding_error` counts, with the unit
+    nobody: bool  # whether its decoder knows speaker -1
+    draws: bool  # whether its speech is drawn: by a temperature and a seed
+
+
+def packed(experiment: Experiment, progress: Progress | None = None) -> Data:
     """The corpus of an experiment, packed and split. What is on disk already is opened, not made again."""
     corpus = corpora.load(experiment.corpus.name, experiment.corpus.root or None)
     pack = packs.build(corpus, experiment.pack, progress=progress)

@@ -1,29 +1,32 @@
 """VQ-VAE with a WaveNet decoder: speech as codes, and speech from them again."""
 
-from collections.abc import Callable
+import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .. import objectives, packs
 from ..batches import Batch
 from ..errors import SpeechlibError
 from ..evaluation import mapping, summarise
 from ..evaluation.clustering import agreement
-from ..features import n_features
+from ..features import FeatureConfig, n_features
+from ..generation.wavenet import generate
 from ..models.vqvae_wavenet import VQWaveNet
 from ..presets import Experiment
-from .codes import baseline, n_codes, tokens
-from .data import Data, Trained
+from . import codes, wavenet
+from .codes import baseline, has_codes, n_codes, tokens
+from .data import Data, Trained, Voicing
 
-objective = objectives.vqvae_wavenet
+objective, snapshot = objectives.vqvae_wavenet, codes.snapshot
+VOICING = Voicing("bits per sample", nobody=True, draws=True)
 
 
 def new(experiment: Experiment, n_speakers: int) -> VQWaveNet:
     """Raises SpeechlibError where features, codes and crops do not fit into each other."""
     config, kind = experiment.model, experiment.frames("inputs")
     features = next(c for c in experiment.pack.features if c.kind == kind)
-    hop, frame = config.decoder.hop, features.hop_length
+    hop, frame = config.code_length, features.hop_length
     if not config.reads_wave and config.stride * frame != hop:
         raise SpeechlibError(
             f"a code of {config.stride} frames x {frame} samples, decoder.scales {config.decoder.scales} make it {hop}"
@@ -37,35 +40,50 @@ def new(experiment: Experiment, n_speakers: int) -> VQWaveNet:
             f"a multiple of {hop} is needed, such as {near}"
         )
     return VQWaveNet(
-        config, 0 if config.reads_wave else n_features(features), n_speakers if config.decoder.speaker_dim else 0
+        config,
+        0 if config.reads_wave else n_features(features),
+        n_speakers if config.decoder.speaker_dim or config.speaker_dim else 0,
+        n_features(_bands(experiment)) if config.draw_channels else 0,
     )
 
 
+def _bands(experiment: Experiment) -> FeatureConfig:
+    """What is drawn: the first kind of the pack, by which the wave is cut."""
+    return experiment.pack.features[0]
+
+
 def fit(model: VQWaveNet, experiment: Experiment, data: Data) -> None:
-    """The statistics of the features over the training part, for an encoder that reads them."""
-    if not model.config.reads_wave:
-        model.inputs.fit(*packs.statistics(data.pack, data.split["train"], experiment.inputs))
+    """The statistics over the training part of what the encoder reads and of what is drawn, where they do."""
+    kinds = {} if model.config.reads_wave else {experiment.inputs: model.inputs}
+    if model.drawing is None:
+        wavenet.fit_envelope(model.decoder, None)
+    else:
+        bands = _bands(experiment)
+        kinds |= {bands.kind: model.bands}
+        model.decoder.inputs.fit(*packs.statistics(data.pack, data.split["train"], bands.kind))
+        wavenet.fit_envelope(model.decoder, bands)
+    for kind, part in kinds.items():
+        part.fit(*packs.statistics(data.pack, data.split["train"], kind))
 
 
-def snapshot(experiment: Experiment, batch: Batch) -> Callable[[VQWaveNet], dict[str, Tensor]]:
-    """What is recorded of the codebook on the way: itself, and what it quantises, the z_e (N, D) of one batch."""
-    if experiment.model.slices:
-        raise SpeechlibError(
-            f"training.record_codebook records one codebook, model.slices has {experiment.model.slices}"
-        )
+def speaker_table(model: VQWaveNet) -> nn.Embedding | None:
+    return model.speakers
 
-    def record(model: VQWaveNet) -> dict[str, Tensor]:
-        with torch.inference_mode():
-            z_e = model.encode(batch.audio if model.config.reads_wave else batch.inputs)
-            codes = model.quantize(z_e).codes
-        return {
-            "codebook": model.quantizer.codebook,
-            "z_e": z_e.transpose(1, 2).flatten(0, 1),
-            "codes": codes.flatten(),
-            "speaker": batch.speaker.repeat_interleave(codes.shape[-1]),
-        }
 
-    return record
+def speak(trained: Trained, codes: Tensor, speaker: Tensor, **generation) -> Tensor:
+    """Codes (B, L), sliced (B, G, L), in the voices of speaker (B,), -1 = nobody -> waves (B, S) on the CPU.
+
+    `generation` are the options of generation.wavenet.generate: temperature, top_p, seed, precision, progress, ...
+    """
+    return generate(trained.model.decoder, *trained.model.condition(codes, speaker), **generation)
+
+
+def decoding_error(model: VQWaveNet, batch: Batch, codes: Tensor, speaker: Tensor) -> Tensor:
+    """Bits per sample (B,) of the batch's waves, as a density, for a decoder that is told these codes and speakers."""
+    nll = model.decoder.nll(batch.audio, *model.condition(codes, speaker), density=True)
+    hop = batch.audio.shape[1] // batch.inputs.shape[2]
+    inside = torch.arange(nll.shape[1], device=nll.device) < batch.length[:, None] * hop  # (B, S)
+    return (nll * inside).sum(1) / inside.sum(1) / math.log(2)
 
 
 def scores(trained: Trained) -> dict[str, float]:
@@ -74,6 +92,8 @@ def scores(trained: Trained) -> dict[str, float]:
     phone_accuracy: each code read as the phone it mostly stood for in the training part, beside the commonest phone
     alone (van den Oord et al. 2017: 49.3 % against 7.2 %).
     """
+    if not has_codes(trained.experiment):
+        return {}
     table, size = tokens(trained), n_codes(trained.experiment)
     found = summarise(table, size)
     found["dead_codes"] = size - found["codes_used"]

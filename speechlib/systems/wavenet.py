@@ -6,7 +6,7 @@ from torch import Tensor
 from .. import objectives, packs
 from ..errors import SpeechlibError
 from ..features import FeatureConfig, filter_bank, n_features
-from ..generation.wavenet import generate
+from ..generation.wavenet import generate, stream
 from ..models.wavenet import WaveNet
 from ..presets import Experiment
 from . import vocoders
@@ -31,10 +31,12 @@ def fit(model: WaveNet, experiment: Experiment, data: Data) -> None:
     fit_envelope(model, data.pack.config_of(experiment.inputs))
 
 
-def fit_envelope(model: WaveNet, bands: FeatureConfig) -> None:
+def fit_envelope(model: WaveNet, bands: FeatureConfig | None) -> None:
     """Tell a model that learns the excitation what its bands are. Raises SpeechlibError for what has no envelope."""
     if not model.config.envelope:
         return
+    if bands is None:
+        raise SpeechlibError("codes have no envelope: draw bands from them (model.draw_channels), or envelope=0")
     if bands.kind not in ("log_mel", "log_fbank") or bands.n_deltas:
         raise SpeechlibError(f"an envelope is read off log_mel or log_fbank, not {bands.kind}: model.envelope=0")
     if bands.n_fft != model.config.envelope_fft:
@@ -48,13 +50,21 @@ def vocode(trained: Trained, features: int | Tensor, speaker: int | None = None,
     `speaker` (index into pack.speakers, -1 = nobody) is read by models that know speakers; an utterance's own where it
     is None. `options` are those of generation.wavenet.generate: seed, temperature, top_p, progress, stop, ...
     """
+    return generate(trained.model, *_asked(trained, features, speaker), **options)[0]
+
+
+def speaking(trained: Trained, features: int | Tensor, speaker: int | None = None, **options) -> stream:
+    """The same as blocks (1, <= block) that come one by one; `options` are those of generation.wavenet.stream."""
+    return stream(trained.model, *_asked(trained, features, speaker), **options)
+
+
+def _asked(trained: Trained, features: int | Tensor, speaker: int | None) -> tuple[Tensor, Tensor | None]:
+    """Condition (1, C, T) and speaker (1,), None for a model that knows none."""
     if isinstance(features, int):
         speaker = int(trained.data.pack.speaker[features]) if speaker is None else speaker
         features = trained.data.pack.features(features, trained.experiment.inputs)
-    voice = None
-    if trained.model.sizes["n_speakers"]:
-        voice = torch.tensor([-1 if speaker is None else speaker])
-    return generate(trained.model, features[None], voice, **options)[0]
+    voice = torch.tensor([-1 if speaker is None else speaker]) if trained.model.sizes["n_speakers"] else None
+    return features[None], voice
 
 
 def scores(trained: Trained) -> dict[str, float]:
