@@ -18,8 +18,8 @@ def test_every_preset_is_what_its_name_says_and_survives_json(system, preset):
     experiment = presets.get(system, preset)
     assert (experiment.system, experiment.preset, experiment.seed) == (system, preset, 0)
     assert configs.from_dict(Experiment, configs.to_dict(experiment)) == experiment
-    for kind in (experiment.inputs, experiment.targets):
-        assert kind in {presets.WAVE, *(config.kind for config in experiment.pack.features)}
+    known = {presets.WAVE, *(config.kind for config in experiment.pack.features)}
+    assert {experiment.inputs, experiment.targets} <= known | ({presets.CODES} if experiment.source else set())
 
 
 def test_paper_holds_the_numbers_of_the_source():

@@ -7,10 +7,11 @@ from typing import Any
 
 from .. import configs
 from ..errors import UnknownName
-from . import vae, vqvae, vqvae_wavenet, wavenet
+from . import prior, vae, vqvae, vqvae_wavenet, wavenet
 from .experiment import CorpusConfig, Experiment
 
 PRESETS: dict[str, dict[str, Experiment]] = {
+    "prior": prior.PRESETS,
     "vae": vae.PRESETS,
     "vqvae": vqvae.PRESETS,
     "vqvae_wavenet": vqvae_wavenet.PRESETS,

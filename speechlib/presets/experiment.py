@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..errors import SpeechlibError, UnknownName
+from ..models.prior import PriorConfig
 from ..models.vae import VAEConfig
 from ..models.vqvae import VQVAEConfig
 from ..models.vqvae_wavenet import VQWaveNetConfig
@@ -13,7 +14,8 @@ from ..packs import PackConfig
 from ..training import TrainingConfig
 
 WAVE = "wave"  # among the kinds of features: the samples themselves
-ModelConfig = VAEConfig | VQVAEConfig | VQWaveNetConfig | WaveNetConfig
+CODES = "codes"  # and those that the codec of `source` makes of every utterance
+ModelConfig = PriorConfig | VAEConfig | VQVAEConfig | VQWaveNetConfig | WaveNetConfig
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,8 @@ class Experiment:
         if not kinds:
             raise SpeechlibError("pack.features is empty: crops are cut on the frames of at least one kind")
         for role in ("inputs", "targets"):
-            if getattr(self, role) not in (*kinds, WAVE):
-                raise UnknownName(role, getattr(self, role), (*kinds, WAVE))
+            if getattr(self, role) not in (*kinds, WAVE, CODES):
+                raise UnknownName(role, getattr(self, role), (*kinds, WAVE, CODES))
 
     @property
     def has_audio(self) -> bool:

@@ -9,8 +9,21 @@ codebook can do; the other files are one system each.
 """
 
 from .codes import baseline, encode, n_codes, tokens
-from .data import Data, Trained, crops, prepare
-from .lifecycle import SYSTEMS, blank, build, evaluate, experiment_of, load, load_pretrained, summary, train
+from .data import Data, Trained, crops
+from .lifecycle import (
+    SYSTEMS,
+    blank,
+    build,
+    evaluate,
+    experiment_of,
+    load,
+    load_pretrained,
+    prepare,
+    source_of,
+    summary,
+    train,
+)
+from .prior import code_bits
 from .sweeps import sweep
 from .vqvae import reconstruct
 
@@ -21,6 +34,7 @@ __all__ = [
     "baseline",
     "blank",
     "build",
+    "code_bits",
     "crops",
     "encode",
     "evaluate",
@@ -30,6 +44,7 @@ __all__ = [
     "n_codes",
     "prepare",
     "reconstruct",
+    "source_of",
     "summary",
     "sweep",
     "tokens",

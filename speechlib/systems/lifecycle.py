@@ -6,6 +6,7 @@ and, where it does not learn from crops, what else (`batches`).
 """
 
 from contextlib import nullcontext
+from dataclasses import replace
 from types import ModuleType
 
 import torch
@@ -13,19 +14,56 @@ from torch import nn
 
 from .. import configs, pretrained, runs, training
 from ..errors import BadFile, SpeechlibError, UnknownName
-from ..presets import Experiment
+from ..presets import CODES, Experiment
 from ..runs import Run
 from ..training import Progress
-from . import vae, vqvae, vqvae_wavenet, wavenet
-from .data import Data, Trained, crops, prepare
+from . import prior, vae, vqvae, vqvae_wavenet, wavenet
+from .coded import code_pack
+from .data import Data, Trained, crops, packed
 
-SYSTEMS: dict[str, ModuleType] = {"vae": vae, "vqvae": vqvae, "vqvae_wavenet": vqvae_wavenet, "wavenet": wavenet}
+SYSTEMS: dict[str, ModuleType] = {
+    "prior": prior,
+    "vae": vae,
+    "vqvae": vqvae,
+    "vqvae_wavenet": vqvae_wavenet,
+    "wavenet": wavenet,
+}
 
 
 def system_of(experiment: Experiment) -> ModuleType:
     if experiment.system not in SYSTEMS:
         raise UnknownName("system", experiment.system, SYSTEMS)
     return SYSTEMS[experiment.system]
+
+
+def prepare(experiment: Experiment, progress: Progress | None = None) -> Data:
+    """What an experiment learns from, packed and split. What is on disk already is opened, not made again.
+
+    An experiment on codes learns those of its source, on the same utterances in the same parts: the codec is trained
+    first, if it is not, and every utterance is encoded once. Raises SpeechlibError where the two do not agree.
+    """
+    if experiment.inputs != CODES:
+        return packed(experiment, progress)
+    codec = source_of(experiment, progress)
+    for name in ("corpus", "pack", "split"):
+        own, its = getattr(experiment, name), getattr(codec.experiment, name)
+        if own != its:
+            raise SpeechlibError(f"{name} of the {experiment.system} is {own}, its source was trained with {its}")
+    return codec.data._replace(pack=code_pack(codec, progress))
+
+
+def source_of(experiment: Experiment, progress: Progress | None = None) -> Trained:
+    """What an experiment builds on, trained: its finished run, else the checkpoint of the same experiment that ships
+    with the package, else a run made now. Raises SpeechlibError for an experiment that builds on nothing."""
+    source = experiment.source
+    if source is None:
+        raise SpeechlibError(f"the {experiment.system} builds on no other experiment: its `source` is empty")
+    run = runs.find(source)
+    if run is None or run.status != "done":
+        for name in pretrained.names():
+            if replace(_shipped(name), preset=source.preset) == source:
+                return load_pretrained(name)
+    return load(train(source, progress))
 
 
 def build(experiment: Experiment, data: Data) -> nn.Module:
@@ -129,9 +167,12 @@ def load_pretrained(name: str, data: Data | None = None) -> Trained:
 
     Raises UnknownName with the names that exist.
     """
-    path = pretrained.path(name)
-    experiment = configs.from_dict(Experiment, pretrained.card(name)["experiment"])
+    path, experiment = pretrained.path(name), _shipped(name)
     return Trained(runs.load_model(path), experiment, data or prepare(experiment), None)
+
+
+def _shipped(name: str) -> Experiment:
+    return configs.from_dict(Experiment, pretrained.card(name)["experiment"])
 
 
 def experiment_of(run: Run) -> Experiment:

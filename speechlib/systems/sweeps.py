@@ -12,8 +12,7 @@ from ..errors import SpeechlibError
 from ..presets import Experiment
 from ..runs import Run
 from ..training import Progress
-from .data import prepare
-from .lifecycle import train
+from .lifecycle import prepare, train
 
 _INTERRUPTED = 130  # exit code of a process that was told to stop
 
@@ -24,7 +23,7 @@ def sweep(experiments: Iterable[Experiment], jobs: int = 1, progress: Progress |
     What is finished is not trained again; one that fails is marked failed, with its reason, and stops no other.
     """
     experiments = list(experiments)
-    for data in {repr((e.corpus, e.pack)): e for e in experiments}.values():
+    for data in {repr((e.corpus, e.pack, e.source)): e for e in experiments}.values():
         with suppress(SpeechlibError):  # packed once, here; what cannot be had, its runs will say
             prepare(data)
     steps = {i: 0 for i in range(len(experiments))}
