@@ -4,7 +4,7 @@ What makes it quick: a ring of past activations per layer, so that a sample cost
 input-major, so that a product streams rows; tanh * sigmoid as one quotient of polynomials, which becomes vector
 instructions (numba has no vector tanh); residual and skip in one product; the condition's part as matrix products for
 many samples. A tap that reaches back d samples is known for d samples ahead: its weights are read once for up to BLOCK
-of them. The compiled functions release the GIL: streams run side by side in threads, one thread each.
+of them. Weights may be int8. The compiled functions release the GIL: streams run side by side, a thread each.
 """
 
 import os
@@ -13,23 +13,19 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
 from .. import mu_law
 from ..errors import UnknownName
 from ..models.wavenet import WaveNet
+from .compiled import compiled
 from .packed_wavenet import added, pack
-from .products import TILE, add_product, full, tiles
+from .products import TILE, Rounded, add_product, full, room, tiles
 
-PRECISIONS = ("float32", "bfloat16")  # of the weights; sums and the output stage are float32 always
+PRECISIONS = ("float32", "int8")  # of the layers' weights; the output stage is float32 always
 BLOCK = 8  # samples whose taps are computed at once, at most
 _PIECE = 64  # samples whose conditions are projected at once
-_jit = njit(
-    cache=True, fastmath=True, nogil=True, error_model="numpy"
-)  # Python's error model would check each division
 _FLAT = np.float32(7.90531110763549805)
-_inlined = njit(cache=True, fastmath=True, nogil=True, error_model="numpy", inline="always")
 
 
 class Weights(NamedTuple):
@@ -70,37 +66,39 @@ class State(NamedTuple):
     post: np.ndarray  # (1, K)
     parameters: np.ndarray  # (1, P)
     chances: np.ndarray  # (P,)
+    rounded: Rounded  # rows of what is multiplied with int8 weights
 
 
 def start(weights: Weights) -> State:
     """The state before the first sample: zeros, and silence as the sample before."""
-    n_layers, n_past, _, R, _ = weights.past.shape
+    (n_layers, n_past), R = weights.past.shape[:2], weights.out_bias.shape[1]
     lengths = np.array([1 << int(d * n_past + BLOCK).bit_length() for d in weights.dilations])
     K, P, H = len(weights.skip_bias), len(weights.post_bias), weights.gate_channels // 2
     history = np.full(len(weights.table), -1 if weights.n_classes else 0, np.float32)
     history[-1] = weights.n_classes // 2  # the class of 0
 
-    def room(*shape):
+    def zeros(*shape):
         return np.zeros(shape, np.float32)
 
     return State(
         position=np.zeros(1, np.int64),
-        rings=room(lengths.sum(), R),
+        rings=zeros(lengths.sum(), R),
         first=np.cumsum(lengths) - lengths,
         mask=lengths - 1,
         history=history,
-        gates=room(n_layers, BLOCK, full(2 * H)),
-        late=room(BLOCK, R),
-        v=room(1, full(R + K)),
-        skips=room(1, full(K)),
-        h=room(1, H),
-        post=room(1, full(K)),
-        parameters=room(1, full(P)),
-        chances=room(P),
+        gates=zeros(n_layers, BLOCK, full(2 * H)),
+        late=zeros(BLOCK, R),
+        v=zeros(1, full(R + K)),
+        skips=zeros(1, full(K)),
+        h=zeros(1, H),
+        post=zeros(1, full(K)),
+        parameters=zeros(1, full(P)),
+        chances=zeros(P),
+        rounded=room(max(R, H, K)),
     )
 
 
-@_inlined
+@compiled(inline="always")
 def _over(x):
     """Numerator of tanh(x), |x| <= _FLAT."""
     s = x * x
@@ -114,7 +112,7 @@ def _over(x):
     return x * p
 
 
-@_inlined
+@compiled(inline="always")
 def _under(x):
     """Denominator of tanh(x)."""
     s = x * x
@@ -124,7 +122,14 @@ def _under(x):
     return q * s + np.float32(4.89352518554385e-03)
 
 
-@_jit
+@compiled(inline="always")
+def _copy(source, target):
+    """An assignment of slices would ask whether they overlap."""
+    for i in range(len(source)):
+        target[i] = source[i]
+
+
+@compiled
 def _gate(h, z):
     """h (H,) = tanh(z[:H]) * sigmoid(z[H:]), sigmoid(x) = (1 + tanh(x / 2)) / 2, with one division for both.
 
@@ -138,17 +143,17 @@ def _gate(h, z):
         h[n] = np.float32(0.5) * _over(a) * (under + _over(b)) / (_under(a) * under)
 
 
-@_jit
-def project(frames, condition, base, rows):
+@compiled
+def project(frames, condition, base, rows, rounded):
     """rows (n, W) = base (W,) + frames (n, C) @ condition, tiles of (C, W)."""
     for i in range(len(rows)):
-        rows[i] = base
+        _copy(base, rows[i])
     for left in range(0, len(condition), 8):  # columns that stay in the nearest cache while all frames go by
         right = min(left + 8, len(condition))
-        add_product(rows[:, left * TILE : right * TILE], 0, frames, 0, condition[left:right], len(rows), 0)
+        add_product(rows[:, left * TILE : right * TILE], 0, frames, 0, condition[left:right], len(rows), 0, rounded)
 
 
-@_jit
+@compiled
 def advance(weights, state, rows, first_row, hop, forced, uniform, temperature, top_p, samples, parameters):
     """The next len(samples) samples of one stream.
 
@@ -162,7 +167,7 @@ def advance(weights, state, rows, first_row, hop, forced, uniform, temperature, 
         for l in range(len(weights.current)):
             width = state.gates.shape[2]
             for m in range(block):
-                state.gates[l, m] = rows[(first_row + begin + m) // hop, l * width : (l + 1) * width]
+                _copy(rows[(first_row + begin + m) // hop, l * width : (l + 1) * width], state.gates[l, m])
         for m in range(block):
             i = begin + m
             _front(weights, state)
@@ -170,7 +175,7 @@ def advance(weights, state, rows, first_row, hop, forced, uniform, temperature, 
             _output(weights, state, rows[(first_row + i) // hop])
             logits = state.parameters[0, : len(weights.post_bias)]
             if len(parameters) > 0:
-                parameters[i] = logits
+                _copy(logits, parameters[i])
             if i < len(forced):
                 value = forced[i]
             elif weights.n_classes > 0:
@@ -185,12 +190,12 @@ def advance(weights, state, rows, first_row, hop, forced, uniform, temperature, 
             state.position[0] += 1
 
 
-@_jit
+@compiled
 def _front(weights, state):
     """v (R + K) = first convolution, and what it and the biases bring to the skips."""
     R, K = len(weights.front_bias), len(weights.skip_bias)
     residual = state.v[0, :R]
-    residual[:] = weights.front_bias
+    _copy(weights.front_bias, residual)
     for tap in range(len(state.history)):
         value = state.history[tap]
         if weights.n_classes == 0:
@@ -203,51 +208,52 @@ def _front(weights, state):
     if weights.front_relu:
         for r in range(R):
             residual[r] = max(residual[r], np.float32(0))
-    state.skips[0, :K] = weights.skip_bias
+    _copy(weights.skip_bias, state.skips[0])
     if len(weights.front_skip) > 0:
-        add_product(state.skips, 0, state.v, 0, weights.front_skip, 1, 0)
-    state.v[0, R : R + K] = state.skips[0, :K]
+        add_product(state.skips, 0, state.v, 0, weights.front_skip, 1, 0, state.rounded)
+    for k in range(K):
+        state.v[0, R + k] = state.skips[0, k]
 
 
-@_jit
+@compiled
 def _layers(weights, state, m, block):
     """Sample m of the block through all layers: v (R + K) -> its sum of skips."""
-    n_layers, n_past, _, R, _ = weights.past.shape
+    (n_layers, n_past), R = weights.past.shape[:2], weights.out_bias.shape[1]
     t, residual = state.position[0], state.v[0, :R]
     for l in range(n_layers):
         first, mask = state.first[l], state.mask[l]
-        state.rings[first + (t & mask)] = residual
+        _copy(residual, state.rings[first + (t & mask)])
         for tap in range(n_past):
             late = (n_past - tap) * weights.dilations[l]
             # a tap `late` samples back is known for as many samples ahead: its weights are read once for all of them
             if m % min(late, BLOCK) == 0:
                 several = min(min(late, BLOCK), block - m)
                 for ahead in range(several):
-                    state.late[ahead] = state.rings[first + ((t + ahead - late) & mask)]
-                add_product(state.gates[l], m, state.late, 0, weights.past[l, tap], several, 0)
-        add_product(state.gates[l], m, state.v, 0, weights.current[l], 1, 0)
+                    _copy(state.rings[first + ((t + ahead - late) & mask)], state.late[ahead])
+                add_product(state.gates[l], m, state.late, 0, weights.past[l, tap], several, 0, state.rounded)
+        add_product(state.gates[l], m, state.v, 0, weights.current[l], 1, 0, state.rounded)
         _gate(state.h[0], state.gates[l, m])
         for r in range(R):
             residual[r] = residual[r] * weights.residual_scale + weights.out_bias[l, r]
         unused = R // TILE if l == n_layers - 1 else 0  # nothing reads the last residual
-        add_product(state.v, 0, state.h, 0, weights.out[l], 1, unused)
+        add_product(state.v, 0, state.h, 0, weights.out[l], 1, unused, state.rounded)
 
 
-@_jit
+@compiled
 def _output(weights, state, row):
     """Skips -> ReLU, product, ReLU, product -> parameters. Of `row` the last columns are the first product's bias."""
     R, K = len(weights.front_bias), len(weights.skip_bias)
     for k in range(K):
         state.skips[0, k] = max(state.v[0, R + k], np.float32(0))
-    state.post[0] = row[len(row) - state.post.shape[1] :]
-    add_product(state.post, 0, state.skips, 0, weights.post_1, 1, 0)
+    _copy(row[len(row) - state.post.shape[1] :], state.post[0])
+    add_product(state.post, 0, state.skips, 0, weights.post_1, 1, 0, state.rounded)
     for k in range(K):
         state.post[0, k] = max(state.post[0, k], np.float32(0))
-    state.parameters[0, : len(weights.post_bias)] = weights.post_bias
-    add_product(state.parameters, 0, state.post, 0, weights.post_2, 1, 0)
+    _copy(weights.post_bias, state.parameters[0])
+    add_product(state.parameters, 0, state.post, 0, weights.post_2, 1, 0, state.rounded)
 
 
-@_jit
+@compiled(allocates=True)
 def _choose(logits, uniform, temperature, top_p, chances):
     """Class drawn from logits (Q,): models.distributions.choose for one sample. `chances` (Q,) is scratch."""
     n = len(logits)
@@ -283,7 +289,7 @@ def _choose(logits, uniform, temperature, top_p, chances):
     return last  # rounding may leave the sum below the aim: then the last class that has a probability
 
 
-@_jit
+@compiled
 def _place(parameters, uniform, deviate, temperature, min_log_scale, chances):
     """Sample in [-1, 1] from (mean, log-scale), or K logits, means and log-scales, and a deviate."""
     K = len(parameters) // 3
@@ -375,7 +381,7 @@ class NumbaWaveNet:
             else:
                 frames = self.frames[b % len(self.frames)][first : (position + n - 1) // self.hop + 1]
                 rows = np.empty((len(frames), len(base)), np.float32)
-                project(frames, self.condition, base, rows)
+                project(frames, self.condition, base, rows, room(frames.shape[1]))
             advance(
                 self.weights, state, rows, position - first * self.hop, self.hop, given[part], uniform[part],
                 float(temperature), float(top_p), samples[part], parameters[part],
