@@ -30,6 +30,17 @@ def one_voice(tmp_path_factory):
     return corpora.load("folder", root)
 
 
+@pytest.fixture(scope="session")
+def voices(tmp_path_factory) -> Path:
+    """Data for a folder corpus: two voices of the toy corpus with their phones, packed once for all tests."""
+    root = tmp_path_factory.mktemp("voices")
+    (root / "folder").mkdir()
+    for voice in ("adam", "anika"):
+        code = "import sys; from speechlib.corpora import toy; toy.speak(sys.argv[1], sys.argv[2])"
+        subprocess.run([sys.executable, "-c", code, voice, str(root / "folder")], check=True)
+    return root
+
+
 @pytest.fixture
 def workspace(tmp_path, monkeypatch) -> Path:
     """A project with empty data and outputs of its own."""

@@ -16,17 +16,6 @@ from speechlib.errors import BadFile, SpeechlibError
 from speechlib.runs import load_tensors
 
 
-@pytest.fixture(scope="module")
-def voices(tmp_path_factory):
-    """Data for a folder corpus: two voices of the toy corpus with their phones, packed once for all tests."""
-    root = tmp_path_factory.mktemp("data")
-    (root / "folder").mkdir()
-    for voice in ("adam", "anika"):
-        code = "import sys; from speechlib.corpora import toy; toy.speak(sys.argv[1], sys.argv[2])"
-        subprocess.run([sys.executable, "-c", code, voice, str(root / "folder")], check=True)
-    return root
-
-
 @pytest.fixture
 def workspace(voices, tmp_path, monkeypatch):
     monkeypatch.setenv("SPEECHLIB_DATA", str(voices))
@@ -106,7 +95,7 @@ def test_codes_come_with_the_times_of_their_centres(trained):
 
 def test_the_baseline_sees_the_frames_of_the_codes(trained):
     index = trained.data.split["val"][0]
-    frames = systems.codes._frames(trained, [index])
+    frames = systems.codes._frames(trained, [index], trained.model.inputs)
     x = trained.model.inputs(trained.data.pack.features(index, "mfcc"))
     assert frames[5] == pytest.approx((0.5 * (x[:, 9] + x[:, 10])).numpy(), abs=1e-5)  # code 5: frames 8 to 11
 

@@ -5,12 +5,13 @@ A system is one file of this room. It says how its model is made (`new`), what o
 and, where it does not learn from crops, what else (`batches`).
 """
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from types import ModuleType
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .. import configs, pretrained, runs, training
 from ..errors import BadFile, SpeechlibError, UnknownName
@@ -126,12 +127,30 @@ def _descend(experiment: Experiment, data: Data, run: Run, progress: Progress | 
     data = data._replace(pack=data.pack.to(training.device_of(experiment.training)))
     batches = getattr(system, "batches", crops)
     validation = batches(experiment, data, "val")
-    snapshot = None
-    if experiment.training.record_codebook:
-        snapshot = system.snapshot(experiment, validation.batch(0))
+    config, snapshot = experiment.training, None
+    if config.record_codebook or config.record_histograms:
+        snapshot = _snapshot(experiment, validation.batch(0))
+    if config.frozen and experiment.source:  # they are to stay what the source made of them
+        config = replace(config, start_from=str(train(experiment.source, progress).checkpoint))
     return training.descend(
-        model, system.objective, batches(experiment, data), experiment.training, run, validation, snapshot, progress
+        model, system.objective, batches(experiment, data), config, run, validation, snapshot, progress
     )
+
+
+def _snapshot(experiment: Experiment, batch) -> Callable | None:
+    """What a system records of its codebook, and of its speakers; None for one that has none."""
+    system = system_of(experiment)
+    if not hasattr(system, "snapshot"):
+        if experiment.training.record_codebook:
+            raise SpeechlibError(f"training.record_codebook is on, and a {experiment.system} has no codebook")
+        return None
+    recorded = system.snapshot(experiment, batch)
+
+    def record(model: nn.Module) -> dict[str, Tensor]:
+        table = system.speaker_table(model)
+        return recorded(model) | ({} if table is None else {"speaker_vectors": table.weight})
+
+    return record if recorded else None
 
 
 def evaluate(trained: Trained) -> dict[str, float]:
@@ -153,13 +172,16 @@ def evaluate(trained: Trained) -> dict[str, float]:
     }
 
 
-def load(run: Run, data: Data | None = None) -> Trained:
+def load(run: Run, data: Data | None = None, averaged: bool = True) -> Trained:
     """A run with its model (on the CPU, in eval mode) and data (`data` spares preparing it again).
 
+    Where weights were averaged (training.ema_decay), `averaged` says which to take: their average, or the last ones.
     Raises BadFile where the run is of another version or its checkpoint is damaged.
     """
-    experiment = experiment_of(run)
-    return Trained(runs.load_model(run.checkpoint), experiment, data or prepare(experiment), run)
+    experiment, model = experiment_of(run), runs.load_model(run.checkpoint)
+    if not averaged:
+        runs.load_weights(model, training.raw_weights(run), run.training_state)
+    return Trained(model, experiment, data or prepare(experiment), run)
 
 
 def load_pretrained(name: str, data: Data | None = None) -> Trained:

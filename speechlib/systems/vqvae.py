@@ -1,22 +1,21 @@
 """VQ-VAE on features: codes, and features drawn from them again."""
 
-from collections.abc import Callable
-
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .. import objectives, packs
 from ..batches import Batch, whole
-from ..errors import SpeechlibError
 from ..evaluation import summarise
 from ..evaluation.clustering import agreement
-from ..features import n_features
+from ..features import n_features, to_audio
 from ..models.vqvae import VQVAE
 from ..presets import Experiment
-from .codes import baseline, n_codes, tokens
-from .data import Data, Trained, device_of
+from . import codes
+from .codes import baseline, has_codes, n_codes, tokens
+from .data import Data, Trained, Voicing, device_of
 
-objective = objectives.vqvae
+objective, snapshot = objectives.vqvae, codes.snapshot
+VOICING = Voicing("squared error (variance = 1)", nobody=False, draws=False)
 
 
 def new(experiment: Experiment, n_speakers: int) -> VQVAE:
@@ -28,27 +27,6 @@ def fit(model: VQVAE, experiment: Experiment, data: Data) -> None:
     """The statistics of inputs and targets over the training part."""
     for part, kind in ((model.inputs, experiment.inputs), (model.targets, experiment.targets)):
         part.fit(*packs.statistics(data.pack, data.split["train"], kind))
-
-
-def snapshot(experiment: Experiment, batch: Batch) -> Callable[[VQVAE], dict[str, Tensor]]:
-    """What is recorded of the codebook on the way: itself, and what it quantises, the z_e (N, D) of one batch."""
-    if experiment.model.slices:
-        raise SpeechlibError(
-            f"training.record_codebook records one codebook, model.slices has {experiment.model.slices}"
-        )
-
-    def record(model: VQVAE) -> dict[str, Tensor]:
-        with torch.inference_mode():
-            z_e = model.encode(batch.inputs)
-            codes = model.quantize(z_e).codes
-        return {
-            "codebook": model.quantizer.codebook,
-            "z_e": z_e.transpose(1, 2).flatten(0, 1),
-            "codes": codes.flatten(),
-            "speaker": batch.speaker.repeat_interleave(codes.shape[-1]),
-        }
-
-    return record
 
 
 @torch.inference_mode()
@@ -64,8 +42,29 @@ def reconstruct(trained: Trained, index: int, speaker: int | None = None) -> Ten
     return model.decode(z_q, voice.to(device_of(model)), batch.inputs.shape[-1])[0].cpu()
 
 
+def speaker_table(model: VQVAE) -> nn.Embedding | None:
+    return model.speakers
+
+
+def speak(trained: Trained, codes: Tensor, speaker: Tensor) -> Tensor:
+    """Codes (B, L), sliced (B, G, L), in the voices of speaker (B,) -> waves (B, S), phases by Griffin-Lim."""
+    model, n_frames = trained.model, codes.shape[-1] * trained.model.config.stride
+    decoded = model.decode(model.quantizer.embed(codes), speaker, n_frames)
+    return to_audio(decoded.float(), trained.data.pack.config_of(trained.experiment.targets))
+
+
+def decoding_error(model: VQVAE, batch: Batch, codes: Tensor, speaker: Tensor) -> Tensor:
+    """Squared error (B,) of what the decoder makes of these codes and speakers, against the batch's targets."""
+    target = model.targets(batch.targets)
+    decoded = model.targets(model.decode(model.quantizer.embed(codes), speaker, target.shape[-1]))
+    inside = torch.arange(target.shape[2], device=target.device) < batch.length[:, None]  # (B, T)
+    return ((decoded - target).square().mean(1) * inside).sum(1) / inside.sum(1)
+
+
 def scores(trained: Trained) -> dict[str, float]:
     """Codes against phones, beside k-means on the same features at the same times."""
+    if not has_codes(trained.experiment):
+        return {}
     table = tokens(trained)
     found = summarise(table, n_codes(trained.experiment))
     if "nmi" in found:

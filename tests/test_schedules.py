@@ -1,0 +1,132 @@
+"""How whole systems are trained: in two stages, with averaged weights, without codes; and that every term is told."""
+
+import itertools
+from dataclasses import replace
+
+import pytest
+import torch
+
+from speechlib import configs, files, presets, runs, systems
+from speechlib.errors import SpeechlibError
+from speechlib.runs import load_tensors
+
+
+@pytest.fixture
+def workspace(voices, tmp_path, monkeypatch):
+    monkeypatch.setenv("SPEECHLIB_DATA", str(voices))
+    monkeypatch.setenv("SPEECHLIB_OUTPUTS", str(tmp_path / "outputs"))
+    return tmp_path
+
+
+def smoke(**changes):
+    changes = {"training.steps": 6, "training.precision": "fp32", "model.channels": 8} | changes
+    return presets.get("vqvae", "smoke", "folder", changes=changes)
+
+
+@pytest.fixture(scope="module")
+def run(voices, tmp_path_factory):
+    """A finished run with averaged weights and histograms."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPEECHLIB_DATA", str(voices))
+        patch.setenv("SPEECHLIB_OUTPUTS", str(tmp_path_factory.mktemp("outputs")))
+        changes = {"training.ema_decay": 0.9, "training.record_histograms": True, "training.record_codebook": False}
+        return systems.train(smoke(**changes))
+
+
+def two_stages(**changes):
+    """The second stage: encoder and codebook of the first stay, a decoder of another width begins anew."""
+    frozen = {"training.frozen": ("encoder", "quantizer", "inputs"), "model.decoder": "deconv"}
+    return replace(smoke(**frozen | changes), source=smoke())
+
+
+def test_the_second_stage_keeps_encoder_and_codes_of_the_first(workspace):
+    """VW-21: the first stage is trained where it is missing, the second moves its decoder only."""
+    second = systems.train(two_stages())
+    first = runs.require(smoke(), "systems.train")
+    before, after = load_tensors(first.checkpoint)[0], load_tensors(second.checkpoint)[0]
+    for name in before:
+        if name.startswith(("encoder.", "quantizer.", "inputs.")):
+            assert torch.equal(before[name], after[name]), name
+    start = files.read_json(second.path / "start.json")
+    assert {name.split(".")[0] for name in start["new_here"]} == {"decoder"}
+    one, other = systems.load(first), systems.load(second)
+    index = one.data.split["val"][0]
+    assert (systems.encode(one, [index])[0][index] == systems.encode(other, [index])[0][index]).all()
+    loss = second.metrics("validation")["reconstruction"]
+    assert loss.iloc[-1] < loss.iloc[0]
+
+
+def test_a_second_stage_of_another_encoder_is_refused(workspace):
+    """What is frozen would else stay as it was drawn, and nobody would notice."""
+    with pytest.raises(SpeechlibError, match=r"would keep encoder\..* Are encoder and quantizer those of the other"):
+        systems.train(two_stages(**{"model.channels": 12}))
+
+
+def test_a_run_can_be_judged_with_raw_and_with_averaged_weights(run, workspace):
+    averaged, raw = systems.load(run), systems.load(run, averaged=False)
+    kept, state = load_tensors(run.checkpoint)[0], load_tensors(run.training_state)[0]
+    for name, weight in averaged.model.state_dict().items():
+        assert torch.equal(weight, kept[name])
+    for name, weight in raw.model.state_dict().items():
+        assert torch.equal(weight, state[f"model.{name}"])
+    assert not torch.equal(raw.model.decoder.draw.weight, averaged.model.decoder.draw.weight)
+    assert not raw.model.training
+
+
+def test_codes_are_counted_in_every_epoch_of_a_run(run, workspace):
+    experiment, (line,) = systems.experiment_of(run), run.usage()
+    config, steps = experiment.training, experiment.training.steps
+    assert sum(line["codebooks"]["quantizer"]) == steps * config.batch_size * (config.n_frames // 2 + 1)
+    assert line["epochs"] == pytest.approx(steps / len(systems.crops(experiment, systems.load(run).data)))
+    row = run.metrics("epoch").iloc[-1]
+    assert row["codes_used"] + row["dead_codes"] == experiment.model.codebook_size
+
+
+def test_histograms_of_a_system_hold_its_speakers_too(run):
+    assert {f"{name}_{moment}" for name in ("z_e", "codebook", "speaker_vectors", "distances")
+            for moment in ("mean", "variance")} <= set(run.metrics("histograms"))  # fmt: skip
+    assert run.codebooks() == []
+
+
+def test_a_plain_autoencoder_is_trained_and_judged_without_codes(workspace):
+    """VW-09: whoever asks it for codes is told that there are none."""
+    with pytest.raises(SpeechlibError, match="record_codebook records one codebook, model.quantizer is 'none'"):
+        systems.train(smoke(**{"model.quantizer": "none"}))
+    run = systems.train(smoke(**{"model.quantizer": "none", "training.record_codebook": False}))
+    assert "reconstruction" in run.summary
+    assert not {"nmi", "perplexity", "codes_used"} & run.summary.keys()
+    assert run.usage() == []
+    trained = systems.load(run)
+    assert systems.reconstruct(trained, trained.data.split["val"][0]).isfinite().all()
+    with pytest.raises(SpeechlibError, match="a plain autoencoder .* has no codes"):
+        systems.tokens(trained)
+
+
+@pytest.mark.parametrize("quantizer", ["joint", "softmax"])
+def test_other_quantizers_go_all_the_way(quantizer, workspace):
+    run = systems.train(smoke(**{"model.codebook_init": "orthogonal", "model.quantizer": quantizer}))
+    assert 1 <= run.summary["codes_used"] <= 44
+    assert run.codebooks()
+
+
+# --- every term of a loss is told, and they sum to it (mistake 6 of VQ-VAE-WaveNet) ---
+
+
+@pytest.mark.parametrize("system", systems.SYSTEMS)
+def test_the_loss_is_the_sum_of_terms_told_beside_it(system, workspace):
+    """Of some of them: others say the same in another unit, or before it was weighted. A loss may be one term alone."""
+    experiment = presets.get(system, "smoke", "folder")
+    if experiment.source:
+        experiment = configs.override(experiment, {"source.training.steps": 1})
+    data = systems.prepare(experiment)
+    module = systems.SYSTEMS[system]
+    model = systems.build(experiment, data)
+    batch = getattr(module, "batches", systems.crops)(experiment, data).batch(0)
+    with torch.inference_mode():
+        terms = {name: term.item() for name, term in module.objective(model, batch).items()}
+    loss = terms.pop("loss")
+    sums = {names: sum(terms[name] for name in names) for n in range(1, len(terms) + 1)
+            for names in itertools.combinations(terms, n)}  # fmt: skip
+    fits = [names for names, value in sums.items() if value == pytest.approx(loss, rel=1e-5)]
+    in_bits = pytest.approx(loss / torch.tensor(2.0).log().item(), rel=1e-5)
+    assert fits or (len(terms) == 1 and terms["bits"] == in_bits), terms
