@@ -5,7 +5,7 @@
     table = systems.tokens(trained)                         # one row per code of the validation part
 
 `data` prepares what all of them start from, `lifecycle` has the steps that all go through, `codes` what all with a
-codebook can do; the other files are one system each.
+codebook can do, `voices` what all that speak their codes can; the other files are one system each.
 """
 
 from .codes import baseline, encode, n_codes, tokens
@@ -25,6 +25,7 @@ from .lifecycle import (
 )
 from .prior import code_bits
 from .sweeps import sweep
+from .voices import condition_use, convert, convert_file, speak, speaker_vectors, voicing
 from .vqvae import reconstruct
 
 __all__ = [
@@ -35,6 +36,9 @@ __all__ = [
     "blank",
     "build",
     "code_bits",
+    "condition_use",
+    "convert",
+    "convert_file",
     "crops",
     "encode",
     "evaluate",
@@ -45,8 +49,11 @@ __all__ = [
     "prepare",
     "reconstruct",
     "source_of",
+    "speak",
+    "speaker_vectors",
     "summary",
     "sweep",
     "tokens",
     "train",
+    "voicing",
 ]

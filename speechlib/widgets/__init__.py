@@ -4,6 +4,7 @@ from .codebook import code_players, codebook_explorer
 from .explorers import alignment_explorer, corpus_browser, reconstruction_explorer
 from .latents import interpolation_explorer
 from .players import key_numbers, player, players
+from .voices import voice_explorer
 
 __all__ = [
     "alignment_explorer",
@@ -15,4 +16,5 @@ __all__ = [
     "player",
     "players",
     "reconstruction_explorer",
+    "voice_explorer",
 ]

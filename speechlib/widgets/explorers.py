@@ -86,13 +86,13 @@ def reconstruction_explorer(trained, part: str = "val") -> Explorer:
 
     pack, experiment = trained.data.pack, trained.experiment
     config = pack.config_of(experiment.targets)
-    indices = _part(trained, part)
-    choices = [(_title(pack, i), i) for i in indices]
+    indices = part_of(trained, part)
+    choices = [(title_of(pack, i), i) for i in indices]
     utterance = ipywidgets.Dropdown(options=choices, description="utterance", layout=WIDE)
     voices = [(voice_name(pack, speaker), speaker) for speaker in range(len(pack.speakers))]
     if trained.model.speakers is None:
         voices = [("none: the decoder was trained without", None)]
-    first = _other(pack, int(pack.speaker[indices[0]])) if trained.model.speakers is not None else None
+    first = other_voice(pack, int(pack.speaker[indices[0]])) if trained.model.speakers is not None else None
     voice = ipywidgets.Dropdown(options=voices, value=first, description="voice")
 
     @lru_cache(8)
@@ -137,7 +137,7 @@ def alignment_explorer(pack, tokens) -> Explorer:
     """
     step, rate = step_seconds(tokens), pack.config.sample_rate
     tables = dict(list(tokens.groupby("utterance", sort=False, observed=True)))
-    choices = [(_title(pack, pack.index_of(name)), name) for name in tables]
+    choices = [(title_of(pack, pack.index_of(name)), name) for name in tables]
     utterance = ipywidgets.Dropdown(options=choices, description="utterance", layout=WIDE)
     selection = ipywidgets.FloatRangeSlider(
         step=0.01, description="selection (s)", readout_format=".2f", continuous_update=False, layout={"width": "900px"}
@@ -210,13 +210,13 @@ def _intervals(items) -> list[tuple]:
     return [(item.symbol, item.start, item.end) for item in items]
 
 
-def _part(trained, part: str) -> list[int]:
+def part_of(trained, part: str) -> list[int]:
     if part not in trained.data.split:
         raise UnknownName("part", part, trained.data.split)
     return trained.data.split[part]
 
 
-def _title(pack, i: int) -> str:
+def title_of(pack, i: int) -> str:
     return f"{pack.utterances[i]}: {(pack.text[i] or '')[:60]}"
 
 
@@ -226,7 +226,7 @@ def voice_name(pack, speaker: int) -> str:
     return f"{pack.speakers[speaker]} ({gender})" if gender else str(pack.speakers[speaker])
 
 
-def _other(pack, speaker: int) -> int:
+def other_voice(pack, speaker: int) -> int:
     """A voice to compare with: the first of the other sex, else the next one."""
     others = [s for s in range(len(pack.speakers)) if {pack.genders[s], pack.genders[speaker]} == {"F", "M"}]
     return others[0] if others else (speaker + 1) % len(pack.speakers)

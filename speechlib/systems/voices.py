@@ -1,0 +1,137 @@
+"""The voices of a codec: its codes spoken by anyone, and what its decoder misses when it is told wrong.
+
+For every system that decodes codes in a speaker's voice. Its file says how codes become a wave (`speak`), how far its
+decoder is from the truth with given codes and speakers (`decoding_error`), where the vectors of the speakers are
+(`speaker_table`), and what to know of all that (`VOICING`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from .. import audio, features, objectives
+from ..batches import Batch
+from ..errors import SpeechlibError
+from ..evaluation import condition_use as used
+from ..evaluation.condition_use import Told
+from ..evaluation.conversion import Spoken
+from ..files import atomic
+from ..presets import WAVE
+from .codes import encode
+from .data import Trained, Voicing, crops, device_of
+from .lifecycle import system_of
+
+
+def voicing(trained: Trained) -> Voicing:
+    """How this system speaks. Raises SpeechlibError for one without speakers."""
+    system = system_of(trained.experiment)
+    if not hasattr(system, "speak") or system.speaker_table(trained.model) is None:
+        raise SpeechlibError(
+            f"this {trained.experiment.system} knows no speakers and has one voice: train it with speaker vectors"
+        )
+    return system.VOICING
+
+
+def speak(trained: Trained, codes: Sequence[np.ndarray], speakers: Sequence[int], **generation) -> list[Tensor]:
+    """Codes (L,), or (G, L) for G slices, each in the voice of a speaker -> waves (S,), in one call of the decoder.
+
+    speaker: index into pack.speakers, -1 = nobody for a decoder that knows it. The shorter ones are held to the length
+    of the longest and cut again. `generation`: temperature, seed and the like, for a decoder that draws its samples.
+    Raises SpeechlibError for a decoder without speakers.
+    """
+    voicing(trained)
+    device, lengths = device_of(trained.model), [c.shape[-1] for c in codes]
+    held = [c[..., np.minimum(np.arange(max(lengths)), n - 1)] for c, n in zip(codes, lengths)]
+    told = torch.tensor(np.stack(held), device=device), torch.tensor(list(speakers), device=device)
+    with torch.inference_mode():
+        waves = system_of(trained.experiment).speak(trained, *told, **generation).cpu()
+    return [wave[: len(wave) * n // max(lengths)] for wave, n in zip(waves, lengths)]
+
+
+def convert(trained: Trained, asked: Sequence[tuple[int, int]], seconds: float = 2.0, **generation) -> list[Spoken]:
+    """The first `seconds` of utterances in other voices: `asked` are pairs (utterance, speaker) as in `speak`."""
+    pack = trained.data.pack
+    codes, times = encode(trained, dict.fromkeys(index for index, _ in asked))
+    kept = {i: _apart(trained, found[: max(1, int((times[i] < seconds).sum()))]) for i, found in codes.items()}
+    waves = speak(trained, [kept[index] for index, _ in asked], [speaker for _, speaker in asked], **generation)
+    limit = round(seconds * pack.config.sample_rate)
+    return [Spoken(i, s, wave[: min(limit, int(pack.n_samples[i]))]) for (i, s), wave in zip(asked, waves)]
+
+
+def convert_file(
+    trained: Trained, path: str | Path, speakers: Sequence[int], folder: str | Path, seconds: float = 10.0, **generation
+) -> dict[str, Tensor]:
+    """The first `seconds` of anyone's recording, said by these speakers (indices, -1 = nobody): {name: wave (S,)}.
+
+    In `folder` are then `<recording>_<speaker>.wav`, `<recording>_no_speaker.wav` and the codes,
+    `<recording>_codes.npy`. Raises BadFile for a file that is no audio.
+    """
+    pack, experiment, path = trained.data.pack, trained.experiment, Path(path)
+    wave = audio.read(path, pack.config.sample_rate, duration=seconds)[0]
+    wave = torch.from_numpy(audio.peak_normalise(wave) if pack.config.peak_normalise else wave)
+    read = wave if experiment.inputs == WAVE else features.extract(wave, pack.config_of(experiment.inputs))
+    read = read.to(device_of(trained.model))
+    with torch.inference_mode():
+        codes = trained.model.codes(read[None])[0].cpu().numpy()
+    waves = speak(trained, [codes] * len(speakers), speakers, **generation)
+    names = [pack.speakers[s] if s >= 0 else "no_speaker" for s in speakers]
+    with atomic(Path(folder) / f"{path.stem}_codes.npy") as part, part.open("wb") as file:
+        np.save(file, codes)
+    for name, said in zip(names, waves):
+        audio.write(Path(folder) / f"{path.stem}_{name}.wav", said, pack.config.sample_rate)
+    return dict(zip(names, waves))
+
+
+def condition_use(trained: Trained, part: str = "val", n_items: int = 48, seed: int = 0) -> pd.DataFrame:
+    """`evaluation.condition_use.measure` of the decoder, on a crop of each of n_items utterances (or of all there are).
+
+    What the error is, `voicing` says. Waves get the same dither whatever the decoder is told.
+    """
+    nobody = voicing(trained).nobody
+    model, experiment, system = trained.model, trained.experiment, system_of(trained.experiment)
+    n_items = min(n_items, len(trained.data.split[part]))
+    training = replace(experiment.training, batch_size=n_items)
+    batch = crops(replace(experiment, seed=seed, training=training), trained.data, part).batch(0)
+    batch = Batch(*(x if x is None else x.to(device_of(model)) for x in batch))
+    with torch.inference_mode():
+        codes = model.codes(batch.audio if experiment.inputs == WAVE else batch.inputs)
+        silence = model.codes(_silence(trained, batch))[0]
+        if batch.audio is not None:
+            with torch.random.fork_rng():
+                torch.manual_seed(seed)
+                batch = batch._replace(audio=objectives.dithered(batch.audio, model.decoder.config.dither))
+
+    @torch.inference_mode()
+    def error(items: np.ndarray, told: Told) -> np.ndarray:
+        some = Batch(*(x if x is None else x[items] for x in batch))
+        codes, speaker = (torch.as_tensor(x, device=device_of(model)) for x in told)
+        return system.decoding_error(model, some, codes, speaker).cpu().numpy()
+
+    right = Told(codes.cpu().numpy(), batch.speaker.cpu().numpy())
+    return used.measure(error, used.ways(right, silence.cpu().numpy(), nobody, seed), seed=seed)
+
+
+def speaker_vectors(trained: Trained) -> np.ndarray:
+    """(S, D): the vector by which the decoder knows each of pack.speakers."""
+    voicing(trained)
+    return system_of(trained.experiment).speaker_table(trained.model).weight.detach().cpu().numpy()
+
+
+def _apart(trained: Trained, codes: np.ndarray) -> np.ndarray:
+    """Codes (L,) as `encode` counts them -> (L,), or (G, L) for G slices."""
+    size, n_slices = trained.experiment.model.codebook_size, len(trained.experiment.model.slices)
+    return np.stack([codes // size**k % size for k in range(n_slices)]) if n_slices else codes
+
+
+def _silence(trained: Trained, batch: Batch) -> Tensor:
+    """What the encoder reads of a crop of digital silence, a batch of one."""
+    if trained.experiment.inputs == WAVE:
+        return torch.zeros_like(batch.audio[:1])
+    config = trained.data.pack.config_of(trained.experiment.inputs)
+    quiet = torch.zeros(1, features.n_samples(batch.inputs.shape[-1], config), device=batch.inputs.device)
+    return features.extract(quiet, config)

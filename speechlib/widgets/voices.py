@@ -1,0 +1,59 @@
+"""Say it in another voice: an utterance through the codes of a model, spoken by any of its speakers."""
+
+from functools import lru_cache
+from html import escape
+
+import ipywidgets
+
+from ..figures.voices import voices as draw_voices
+from .explorer import Explorer, picture
+from .explorers import WIDE, other_voice, part_of, title_of, voice_name, wave_of
+from .players import players
+
+NOBODY = -1
+
+
+def voice_explorer(trained, part: str = "val", seconds: float = 2.0) -> Explorer:
+    """The first `seconds` of an utterance, and the same codes in the voice of your choice: seen and heard side by side.
+
+    With a decoder that draws its samples, `temperature` says how freely (0: always the likeliest) and `seed` draws
+    again. "nobody" is offered where the decoder knows it. Raises SpeechlibError for a decoder without speakers.
+    """
+    from .. import systems
+
+    pack, indices = trained.data.pack, part_of(trained, part)
+    utterance = ipywidgets.Dropdown(
+        options=[(title_of(pack, i), i) for i in indices], description="utterance", layout=WIDE
+    )
+    choices = [(voice_name(pack, speaker), speaker) for speaker in range(len(pack.speakers))]
+    choices += [("nobody", NOBODY)] if systems.voicing(trained).nobody else []
+    first = other_voice(pack, int(pack.speaker[indices[0]]))
+    controls = {"utterance": utterance, "voice": ipywidgets.Dropdown(options=choices, value=first, description="voice")}
+    if systems.voicing(trained).draws:
+        look = {"continuous_update": False}
+        controls["temperature"] = ipywidgets.FloatSlider(
+            1.0, min=0.0, max=1.2, step=0.1, description="temperature", **look
+        )
+        controls["seed"] = ipywidgets.IntSlider(0, min=0, max=20, description="seed", **look)
+
+    @lru_cache(16)
+    def said(utterance: int, voice: int, **generation):
+        (spoken,) = systems.convert(trained, [(utterance, voice)], seconds, **generation)
+        return spoken.wave.numpy()
+
+    def render(utterance, voice, **generation) -> dict[str, str]:
+        wave = said(utterance, voice, **generation)
+        source = voice_name(pack, int(pack.speaker[utterance]))
+        target = "nobody" if voice == NOBODY else voice_name(pack, voice)
+        names = f"original ({source})", f"codes, voice {target}"
+        waves = dict(zip(names, (wave_of(pack, utterance)[: len(wave)], wave)))
+        rate = pack.config.sample_rate
+        drawn = draw_voices(waves, rate, dict(zip(names, ("source", "target"))))
+        return {
+            "about": f"<b>{escape(pack.text[utterance] or pack.utterances[utterance])}</b>",
+            "speech": picture(drawn, " and ".join(names)),
+            "sound": players(waves, rate).data,
+        }
+
+    rows = [("about",), ("speech",), ("sound",)]
+    return Explorer("The same words in another voice", controls, rows, render)
