@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ..errors import SpeechlibError, UnknownName
+from ..models.excitation import whiten
 from ..models.wavenet import WaveNet
 from .eager_wavenet import EagerWaveNet
 from .graph_wavenet import GraphWaveNet
@@ -109,9 +110,17 @@ class stream:
         if self.n_samples < 1 or (covered is not None and self.n_samples > covered):
             stretch = "" if covered is None else f"; the condition covers {covered} samples behind the prompt"
             raise SpeechlibError(f"{self.n_samples} samples cannot be generated{stretch}")
+        past = torch.zeros(self.n_streams, 0) if prompt is None else prompt.expand(self.n_streams, -1)
+        there = None if condition is None else condition.to(next(model.parameters()).device)
+        filters = model.filters(there, given + self.n_samples)
         self.model = _engine(path, model, condition, speaker, self.n_streams, threads, precision)
         if prompt is not None:
-            self.model.force(prompt.expand(self.n_streams, -1))
+            self.model.force(past if filters is None else whiten(past, filters))
+        self.synthesis = None
+        if filters is not None:
+            from .synthesis import Synthesis  # here, because numba takes half a second to import
+
+            self.synthesis = Synthesis(filters, self.n_streams, past)
         self.options = (float(temperature), float(top_p))
         self.block, self.done = block, 0
         self.sources = [np.random.default_rng([seed, b]) for b in range(self.n_streams)]
@@ -125,7 +134,8 @@ class stream:
             raise StopIteration
         uniform = torch.from_numpy(np.stack([source.random((n, 2)) for source in self.sources]))
         self.done += n
-        return self.model.sample(uniform, *self.options).cpu()
+        inner = self.model.sample(uniform, *self.options).cpu()
+        return inner if self.synthesis is None else self.synthesis(inner)
 
 
 def _engine(path: str, model: WaveNet, condition, speaker, n_streams: int, threads: int | None, precision: str):
