@@ -10,6 +10,7 @@ codebook can do, `voices` what all that speak their codes can; the other files a
 
 from .codes import baseline, encode, n_codes, tokens
 from .data import Data, Trained, crops
+from .imagined import imagine
 from .lifecycle import (
     SYSTEMS,
     blank,
@@ -43,6 +44,7 @@ __all__ = [
     "encode",
     "evaluate",
     "experiment_of",
+    "imagine",
     "load",
     "load_pretrained",
     "n_codes",

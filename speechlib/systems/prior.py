@@ -41,7 +41,7 @@ def code_bits(trained: Trained, part: str = "val") -> "pandas.DataFrame":
     `unigram`, `bigram`, `trigram` are counted in the training part (evaluation.ngrams); `prior` is told the speaker
     where it knows speakers. Raises SpeechlibError for codes of another codec than the prior has learned.
     """
-    check_codec(trained)
+    check_codec(trained, trained.data.pack.codec)
     model, pack = trained.model, trained.data.pack
     codes = {i: pack.codes_of(i).numpy() for i in trained.data.split[part]}
     table = token_table(pack, codes, {i: pack.config_of(CODES).times(len(found)) for i, found in codes.items()})
@@ -56,14 +56,12 @@ def code_bits(trained: Trained, part: str = "val") -> "pandas.DataFrame":
     return table.assign(prior=np.concatenate(spent))
 
 
-def check_codec(trained: Trained) -> None:
-    """Raises SpeechlibError where a prior stands beside codes of another checkpoint than it learned."""
-    if trained.model.codec != trained.data.pack.codec:
-        learned, found = trained.model.codec, trained.data.pack.codec
+def check_codec(trained: Trained, codec: str) -> None:
+    """Raises SpeechlibError where a prior stands beside another codec (its fingerprint) than the one it learned."""
+    if trained.model.codec != codec:
         mend = f": delete {trained.run.path} and train it again" if trained.run else ""
-        raise SpeechlibError(
-            f"this prior learned the codes of codec {learned}, its source is now {found} (was it trained anew?){mend}"
-        )
+        beside = f"beside it stands {codec} (was its source trained anew?)"
+        raise SpeechlibError(f"this prior learned the codes of codec {trained.model.codec}, {beside}{mend}")
 
 
 def scores(trained: Trained) -> dict[str, float]:
