@@ -133,6 +133,14 @@ def test_an_unknown_checkpoint_names_those_that_exist(workspace):
         systems.train(tiny(**{"training.start_from": "nothing"}))
 
 
+def test_a_checkpoint_takes_data_that_is_packed_as_its_own_was(workspace):
+    pretrained.release(systems.train(tiny()), "tiny", "command")
+    data = systems.prepare(tiny())
+    assert systems.load_pretrained("tiny", data).data is data
+    other = systems.prepare(presets.get("vqvae", "smoke", "folder"))  # of another rate, with other features
+    assert systems.load_pretrained("tiny", other).data.pack.config == data.pack.config
+
+
 def test_a_training_starts_from_a_checkpoint(workspace):
     """No step taken with a learning rate of next to nothing: the weights are those that were released."""
     run = systems.train(tiny())

@@ -88,7 +88,12 @@ def test_scores_do_without_log_mel(data):
     from speechlib.presets import WAVE
 
     config = replace(data.pack.config_of("log_mel"), kind="mfcc", n_mfcc=20, n_deltas=1)
-    changed = replace(experiment(), pack=replace(experiment().pack, features=(config,)), inputs="mfcc", targets=WAVE)
+    changed = replace(
+        experiment(**{"model.envelope": 0}),
+        pack=replace(experiment().pack, features=(config,)),
+        inputs="mfcc",
+        targets=WAVE,
+    )
     with_cepstra = systems.prepare(changed)
     trained = systems.Trained(systems.build(changed, with_cepstra).eval(), changed, with_cepstra, None)
     assert wavenet.scores(trained)["noise_log_mel_distance"] < 12
@@ -130,3 +135,24 @@ def test_weights_that_are_not_finite_are_refused(data):
         broken.post_2.bias[0] = torch.nan
     with pytest.raises(SpeechlibError, match="finite"):
         wavenet.vocode(systems.Trained(broken, experiment(), data, None), data.split["val"][0], n_samples=100)
+
+
+def test_speaking_gives_the_same_in_blocks(untrained):
+    x = untrained.data.pack.features(untrained.data.split["val"][0], "log_mel")[:, :5]
+    coming = wavenet.speaking(untrained, x, block=150, seed=3)
+    blocks = list(coming)
+    assert [block.shape[1] for block in blocks] == [150, 150, 100]
+    assert torch.equal(torch.cat(blocks, 1)[0], wavenet.vocode(untrained, x, seed=3))
+
+
+def test_influence_ends_where_the_receptive_field_does(untrained):
+    """The gradient of the last prediction, against changing one sample after the other."""
+    from speechlib.evaluation.influence import influence
+
+    model = untrained.model
+    reach = 1 + (model.config.kernel_size - 1) * sum(model.config.dilations)
+    wave, bands = torch.randn(1, 160) * 0.1, untrained.data.pack.features(0, "log_mel")[None, :, :2]
+    found = influence(model, wave, bands)
+    assert found.shape == (160,)
+    assert (found[:reach] > 0).all()
+    assert (found[reach:] == 0).all()

@@ -4,9 +4,11 @@ from .codebook import code_players, codebook_explorer
 from .explorers import alignment_explorer, corpus_browser, reconstruction_explorer
 from .latents import interpolation_explorer
 from .players import key_numbers, player, players
+from .streaming import Streaming, wavenet_stream
 from .voices import voice_explorer
 
 __all__ = [
+    "Streaming",
     "alignment_explorer",
     "code_players",
     "codebook_explorer",
@@ -17,4 +19,5 @@ __all__ = [
     "players",
     "reconstruction_explorer",
     "voice_explorer",
+    "wavenet_stream",
 ]
