@@ -187,10 +187,12 @@ def load(run: Run, data: Data | None = None, averaged: bool = True) -> Trained:
 def load_pretrained(name: str, data: Data | None = None) -> Trained:
     """A checkpoint that ships with the package, in place of a run of one's own; `run` is None.
 
-    Raises UnknownName with the names that exist.
+    `data` is taken where it is packed as the checkpoint's was. Raises UnknownName with the names that exist.
     """
     path, experiment = pretrained.path(name), _shipped(name)
-    return Trained(runs.load_model(path), experiment, data or prepare(experiment), None)
+    if data is None or data.pack.config != experiment.pack:
+        data = prepare(experiment)
+    return Trained(runs.load_model(path), experiment, data, None)
 
 
 def _shipped(name: str) -> Experiment:
