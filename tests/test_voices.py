@@ -5,6 +5,7 @@ import io
 import re
 import subprocess
 import sys
+from math import log
 
 import numpy as np
 import pytest
@@ -32,8 +33,7 @@ def corpus(tmp_path_factory):
 @pytest.fixture(scope="module", params=SYSTEMS)
 def codec(request, corpus, tmp_path_factory) -> systems.Trained:
     """An untrained model of each system, in which speakers make a difference."""
-    changes = {"model.decoder.envelope": 0} if request.param == "vqvae_wavenet" else {}
-    experiment = presets.get(request.param, "smoke", changes=changes)
+    experiment = presets.get(request.param, "smoke")
     pack = packs.build(corpus, experiment.pack, tmp_path_factory.mktemp("pack"))
     data = systems.Data(corpus, pack, {"train": list(range(0, 112, 2)), "val": list(range(1, 112, 2))})
     model = systems.build(experiment, data).eval()
@@ -101,19 +101,42 @@ def test_its_use_of_the_condition_is_measured(codec):
     assert table.equals(systems.condition_use(codec, n_items=12))
 
 
-def test_the_error_with_the_right_codes_is_that_of_the_objective(codec):
+def told_rightly(codec, n=6):
+    """The n-th crops, what the decoder is told of them, and its system."""
     experiment, model = codec.experiment, codec.model
-    system = systems.lifecycle.system_of(experiment)
-    changed = configs.override(experiment, {"training.batch_size": 6})
-    batch = systems.crops(changed, codec.data).batch(0)
+    batch = systems.crops(configs.override(experiment, {"training.batch_size": n}), codec.data).batch(0)
     with torch.inference_mode():
         codes = model.codes(batch.audio if experiment.inputs == presets.WAVE else batch.inputs)
-        if batch.audio is not None:
-            model.decoder.config.__dict__["dither"] = 0.0
-        found = system.decoding_error(model, batch, codes, batch.speaker)
-        terms = system.objective(model, batch)
+    return batch, codes, systems.lifecycle.system_of(experiment)
+
+
+@torch.inference_mode()
+def test_padding_is_no_error(codec):
+    batch, codes, system = told_rightly(codec)
+    half = batch._replace(length=batch.length // 2)
+    expected = system.decoding_error(codec.model, half, codes, batch.speaker)
+    frames = torch.arange(batch.targets.shape[2]) < half.length[:, None]
+    silenced = half._replace(targets=batch.targets * frames[:, None])
+    if batch.audio is not None:
+        hop = batch.audio.shape[1] // batch.targets.shape[2]
+        silenced = silenced._replace(audio=batch.audio * frames.repeat_interleave(hop, dim=1))
+    found = system.decoding_error(codec.model, silenced, codes, batch.speaker)
+    assert found.numpy() == pytest.approx(expected.numpy(), rel=1e-5)
+    assert not torch.allclose(expected, system.decoding_error(codec.model, batch, codes, batch.speaker))
+
+
+@torch.inference_mode()
+def test_the_error_with_the_right_codes_is_what_is_learned(codec):
+    """Of a WaveNet as a density: apart from the objective by the width of a class and the gain of the envelope."""
+    batch, codes, system = told_rightly(codec)
+    found = system.decoding_error(codec.model, batch, codes, batch.speaker)
     weights = batch.length / batch.length.sum()
-    expected = terms["bits"] if "bits" in terms else terms["reconstruction"]
+    if systems.voicing(codec).draws:
+        nll = codec.model.decoder.nll(batch.audio, *codec.model.condition(codes, batch.speaker), density=True)
+        hop = batch.audio.shape[1] // batch.targets.shape[2]
+        expected = torch.stack([row[: n * hop].mean() for row, n in zip(nll, batch.length)]).mul(weights).sum() / log(2)
+    else:
+        expected = system.objective(codec.model, batch)["reconstruction"]
     assert (found * weights).sum().item() == pytest.approx(expected.item(), rel=1e-4)
 
 
@@ -135,15 +158,21 @@ def test_speaker_vectors_are_rows_of_the_table(codec):
 
 
 def test_a_system_with_one_voice_says_so(codec):
-    experiment = configs.override(
-        codec.experiment, {"model.speaker_dim" if hasattr(codec.experiment.model, "speaker_dim")
-                           else "model.decoder.speaker_dim": 0}
-    )  # fmt: skip
+    experiment = configs.override(codec.experiment, {"model.speaker_dim": 0})
     alone = systems.Trained(systems.build(experiment, codec.data).eval(), experiment, codec.data, None)
     for call in (lambda: systems.convert(alone, [(0, 0)]), lambda: systems.condition_use(alone),
                  lambda: systems.speaker_vectors(alone), lambda: widgets.voice_explorer(alone)):  # fmt: skip
-        with pytest.raises(SpeechlibError, match="knows no speakers"):
+        with pytest.raises(SpeechlibError, match="one voice"):
             call()
+    codes = systems.encode(alone, [1])[0][1]
+    (wave,) = systems.speak(alone, [codes[:10]], [0])
+    assert wave.isfinite().all()
+    assert len(wave) == pytest.approx(0.2 * codec.data.pack.config.sample_rate, rel=0.06)
+
+
+def test_a_system_without_codes_speaks_none(codec):
+    with pytest.raises(SpeechlibError, match="wavenet speaks no codes"):
+        systems.voicing(codec._replace(experiment=presets.get("wavenet", "smoke")))
 
 
 def test_voice_explorer(codec):

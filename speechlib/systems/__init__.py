@@ -26,7 +26,7 @@ from .lifecycle import (
 )
 from .prior import code_bits
 from .sweeps import sweep
-from .voices import condition_use, convert, convert_file, speak, speaker_vectors, voicing
+from .voices import condition_use, convert, convert_file, has_voices, speak, speaker_vectors, voicing
 from .vqvae import reconstruct
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "encode",
     "evaluate",
     "experiment_of",
+    "has_voices",
     "imagine",
     "load",
     "load_pretrained",

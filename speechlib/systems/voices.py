@@ -28,33 +28,42 @@ from .lifecycle import system_of
 
 
 def voicing(trained: Trained) -> Voicing:
-    """How this system speaks. Raises SpeechlibError for one without speakers."""
+    """How this system speaks its codes. Raises SpeechlibError for one that has none."""
     system = system_of(trained.experiment)
-    if not hasattr(system, "speak") or system.speaker_table(trained.model) is None:
-        raise SpeechlibError(
-            f"this {trained.experiment.system} knows no speakers and has one voice: train it with speaker vectors"
-        )
+    if not hasattr(system, "speak"):
+        raise SpeechlibError(f"{trained.experiment.system} speaks no codes: this is for systems with a codebook")
     return system.VOICING
+
+
+def has_voices(trained: Trained) -> bool:
+    """Whether it speaks codes in the voices of speakers; a decoder without speaker vectors has one voice."""
+    system = system_of(trained.experiment)
+    return hasattr(system, "speak") and system.speaker_table(trained.model) is not None
 
 
 def speak(trained: Trained, codes: Sequence[np.ndarray], speakers: Sequence[int], **generation) -> list[Tensor]:
     """Codes (L,), or (G, L) for G slices, each in the voice of a speaker -> waves (S,), in one call of the decoder.
 
-    speaker: index into pack.speakers, -1 = nobody for a decoder that knows it. The shorter ones are held to the length
-    of the longest and cut again. `generation`: temperature, seed and the like, for a decoder that draws its samples.
-    Raises SpeechlibError for a decoder without speakers.
+    speaker: index into pack.speakers, -1 = nobody for a decoder that knows it; a decoder without speakers reads none.
+    The shorter ones are held to the length of the longest and cut again. `generation`: temperature, seed and the like,
+    for a decoder that draws its samples.
     """
     voicing(trained)
     device, lengths = device_of(trained.model), [c.shape[-1] for c in codes]
     held = [c[..., np.minimum(np.arange(max(lengths)), n - 1)] for c, n in zip(codes, lengths)]
-    told = torch.tensor(np.stack(held), device=device), torch.tensor(list(speakers), device=device)
+    told = torch.tensor(np.stack(held), device=device)
+    voices = torch.tensor(list(speakers), device=device) if has_voices(trained) else None
     with torch.inference_mode():
-        waves = system_of(trained.experiment).speak(trained, *told, **generation).cpu()
+        waves = system_of(trained.experiment).speak(trained, told, voices, **generation).cpu()
     return [wave[: len(wave) * n // max(lengths)] for wave, n in zip(waves, lengths)]
 
 
 def convert(trained: Trained, asked: Sequence[tuple[int, int]], seconds: float = 2.0, **generation) -> list[Spoken]:
-    """The first `seconds` of utterances in other voices: `asked` are pairs (utterance, speaker) as in `speak`."""
+    """The first `seconds` of utterances in other voices: `asked` are pairs (utterance, speaker) as in `speak`.
+
+    Raises SpeechlibError for a decoder without speakers.
+    """
+    _with_voices(trained)
     pack = trained.data.pack
     codes, times = encode(trained, dict.fromkeys(index for index, _ in asked))
     kept = {i: _apart(trained, found[: max(1, int((times[i] < seconds).sum()))]) for i, found in codes.items()}
@@ -90,9 +99,10 @@ def convert_file(
 def condition_use(trained: Trained, part: str = "val", n_items: int = 48, seed: int = 0) -> pd.DataFrame:
     """`evaluation.condition_use.measure` of the decoder, on a crop of each of n_items utterances (or of all there are).
 
-    What the error is, `voicing` says. Waves get the same dither whatever the decoder is told.
+    What the error is, `voicing` says. Waves get the same dither whatever the decoder is told. Raises SpeechlibError for
+    a decoder without speakers.
     """
-    nobody = voicing(trained).nobody
+    nobody = _with_voices(trained).nobody
     model, experiment, system = trained.model, trained.experiment, system_of(trained.experiment)
     n_items = min(n_items, len(trained.data.split[part]))
     training = replace(experiment.training, batch_size=n_items)
@@ -117,8 +127,8 @@ def condition_use(trained: Trained, part: str = "val", n_items: int = 48, seed: 
 
 
 def speaker_vectors(trained: Trained) -> np.ndarray:
-    """(S, D): the vector by which the decoder knows each of pack.speakers."""
-    voicing(trained)
+    """(S, D): the vectors by which the decoder knows pack.speakers. Raises SpeechlibError where it knows none."""
+    _with_voices(trained)
     return system_of(trained.experiment).speaker_table(trained.model).weight.detach().cpu().numpy()
 
 
@@ -135,3 +145,11 @@ def _silence(trained: Trained, batch: Batch) -> Tensor:
     config = trained.data.pack.config_of(trained.experiment.inputs)
     quiet = torch.zeros(1, features.n_samples(batch.inputs.shape[-1], config), device=batch.inputs.device)
     return features.extract(quiet, config)
+
+
+def _with_voices(trained: Trained) -> Voicing:
+    if not has_voices(trained):
+        raise SpeechlibError(
+            f"this {trained.experiment.system} knows no speakers and has one voice: train it with speaker vectors"
+        )
+    return voicing(trained)

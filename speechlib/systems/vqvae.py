@@ -46,7 +46,7 @@ def speaker_table(model: VQVAE) -> nn.Embedding | None:
     return model.speakers
 
 
-def speak(trained: Trained, codes: Tensor, speaker: Tensor) -> Tensor:
+def speak(trained: Trained, codes: Tensor, speaker: Tensor | None) -> Tensor:
     """Codes (B, L), sliced (B, G, L), in the voices of speaker (B,) -> waves (B, S), phases by Griffin-Lim."""
     model, n_frames = trained.model, codes.shape[-1] * trained.model.config.stride
     decoded = model.decode(model.quantizer.embed(codes), speaker, n_frames)

@@ -5,6 +5,7 @@ from html import escape
 
 import ipywidgets
 
+from ..errors import SpeechlibError
 from ..figures.voices import voices as draw_voices
 from .explorer import Explorer, picture
 from .explorers import WIDE, other_voice, part_of, title_of, voice_name, wave_of
@@ -21,6 +22,8 @@ def voice_explorer(trained, part: str = "val", seconds: float = 2.0) -> Explorer
     """
     from .. import systems
 
+    if not systems.has_voices(trained):
+        raise SpeechlibError("this decoder has one voice: train it with speaker vectors")
     pack, indices = trained.data.pack, part_of(trained, part)
     utterance = ipywidgets.Dropdown(
         options=[(title_of(pack, i), i) for i in indices], description="utterance", layout=WIDE
