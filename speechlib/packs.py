@@ -155,6 +155,19 @@ class Pack:
         }
         return moved
 
+    def voiced(self, voices: Sequence[str]) -> "Pack":
+        """The same pack with speakers taken together: `voices` names for each utterance (N) what counts as its speaker,
+        such as an accent. A voice has the gender that all of its speakers have."""
+        grouped = object.__new__(type(self))
+        names = sorted(set(voices))
+        genders = [{self.genders[s] for s, v in zip(self.speaker, voices) if v == name} for name in names]
+        grouped.__dict__ = self.__dict__ | {
+            "speakers": names,
+            "genders": [found.pop() if len(found) == 1 else None for found in genders],
+            "speaker": np.searchsorted(names, voices).astype(np.int64),
+        }
+        return grouped
+
     def _intervals(self, tier: str, i: int) -> list[Interval]:
         first = self._first_label[tier]
         rows = self._labels[tier][first[i] : first[i + 1]]

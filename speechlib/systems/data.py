@@ -38,6 +38,9 @@ def packed(experiment: Experiment, progress: Progress | None = None) -> Data:
     """The corpus of an experiment, packed and split. What is on disk already is opened, not made again."""
     corpus = corpora.load(experiment.corpus.name, experiment.corpus.root or None)
     pack = packs.build(corpus, experiment.pack, progress=progress)
+    field = getattr(experiment.model, "voices", "speaker")
+    if field != "speaker":
+        pack = pack.voiced(_voices(corpus, pack, field))
     parts = splits.split(corpus.cuts, experiment.split.parts, experiment.split.by, experiment.split.seed)
     index = {utterance: i for i, utterance in enumerate(pack.utterances)}
     split = {part: [index[utterance] for utterance in ids if utterance in index] for part, ids in parts.items()}
@@ -48,6 +51,14 @@ def packed(experiment: Experiment, progress: Progress | None = None) -> Data:
                 f"{len(pack.skipped)} skipped, split {experiment.split.parts} by {experiment.split.by}"
             )
     return Data(corpus, pack, split)
+
+
+def _voices(corpus: corpora.Corpus, pack: packs.Pack, field: str) -> list[str]:
+    """What each utterance's speaker is in a field of the corpus ("accent"), "unknown" where it does not say."""
+    said = {cut.id: (cut.supervisions[0].custom or {}).get(field) for cut in corpus.cuts}
+    if not any(said.values()):
+        raise SpeechlibError(f"model.voices is {field!r}, and no utterance of {corpus.name} has a field of that name")
+    return [said[utterance] or "unknown" for utterance in pack.utterances]
 
 
 def crops(experiment: Experiment, data: Data, part: str = "train") -> batches.Crops:
