@@ -130,7 +130,7 @@ def descend(
                     terms = task(batches.batch(n))
                 optimizer.zero_grad()
                 accelerator.backward(terms["loss"])
-                recording = journal and _due(step, config.record_every, config)
+                recording = journal and due(step, config.record_every, config)
                 if recording and config.record_gradients:
                     journal.gradients(step, model)
                 if recording and config.record_histograms:
@@ -142,9 +142,9 @@ def descend(
                 if not journal:
                     continue
                 journal.note(step, n, terms | {"gradient_norm": norm})
-                if _due(step, config.log_every, config):
+                if due(step, config.log_every, config):
                     journal.log(step)
-                if validation is not None and _due(step, config.validate_every, config):
+                if validation is not None and due(step, config.validate_every, config):
                     with average.in_place(), autocast:
                         journal.write(step, "validation", validate(model, objective, validation, config))
                 if recording and snapshot is not None:
@@ -427,5 +427,6 @@ def bar(description: str = "training") -> Progress:
     return show
 
 
-def _due(step: int, every: int, config: TrainingConfig) -> bool:
+def due(step: int, every: int, config: TrainingConfig) -> bool:
+    """Whether a step is one of every so many, the first or the last."""
     return step % every == 0 or step in (1, config.steps)

@@ -8,6 +8,9 @@ from ..errors import UnknownName
 _PLACES = {
     "prior": ("prior", "Prior"),
     "vae": ("vae", "VAE"),
+    "wae": ("wae", "WAE"),
+    "wae_gan": ("wae", "WAEGAN"),
+    "wgan": ("wgan", "WGAN"),
     "vqvae": ("vqvae", "VQVAE"),
     "vqvae_wavenet": ("vqvae_wavenet", "VQWaveNet"),
     "wavenet": ("wavenet", "WaveNet"),

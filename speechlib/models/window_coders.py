@@ -143,7 +143,7 @@ class GridEncoder(nn.Module):
         widths = (1, *config.channels)
         self.n_out = config.hidden
         strided = [nn.Conv2d(a, b, 3, 2, 1, bias=config.bias) for a, b in zip(widths, widths[1:])]
-        rows, columns = _grid(n_features, n_frames)[-1]
+        rows, columns = halved(n_features, n_frames)[-1]
         self.layers = nn.Sequential(
             nn.Unflatten(1, (1, n_features)),
             *[layer for conv in strided for layer in _block(config, conv)],
@@ -160,7 +160,7 @@ class GridDecoder(nn.Module):
 
     def __init__(self, config: CoderConfig, n_features: int, n_frames: int, n_maps: int):
         super().__init__()
-        sizes = _grid(n_features, n_frames)
+        sizes = halved(n_features, n_frames)
         one, two, three = config.channels
         lost = [tuple(1 - a % 2 for a in size) for size in sizes[:-1]]
         self.layers = nn.Sequential(
@@ -254,7 +254,7 @@ def _lengths(config: CoderConfig, n_frames: int) -> list[int]:
     return found
 
 
-def _grid(n_features: int, n_frames: int) -> list[tuple[int, int]]:
+def halved(n_features: int, n_frames: int) -> list[tuple[int, int]]:
     """Bands and frames before and after each of three convolutions of stride 2."""
     found = [(n_features, n_frames)]
     for _ in range(3):

@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import configs
 from ..errors import UnknownName
-from . import prior, vae, vqvae, vqvae_wavenet, wavenet
+from . import prior, vae, vqvae, vqvae_wavenet, wae, wavenet, wgan
 from .experiment import CorpusConfig, Experiment
 
 PRESETS: dict[str, dict[str, Experiment]] = {
@@ -15,6 +15,9 @@ PRESETS: dict[str, dict[str, Experiment]] = {
     "vae": vae.PRESETS,
     "vqvae": vqvae.PRESETS,
     "vqvae_wavenet": vqvae_wavenet.PRESETS,
+    "wae": wae.PRESETS,
+    "wae_gan": wae.GAN_PRESETS,
+    "wgan": wgan.PRESETS,
     "wavenet": wavenet.PRESETS,
 }
 

@@ -9,13 +9,15 @@ from ..models.prior import PriorConfig
 from ..models.vae import VAEConfig
 from ..models.vqvae import VQVAEConfig
 from ..models.vqvae_wavenet import VQWaveNetConfig
+from ..models.wae import WAEConfig
 from ..models.wavenet import WaveNetConfig
+from ..models.wgan import WGANConfig
 from ..packs import PackConfig
 from ..training import TrainingConfig
 
 WAVE = "wave"  # among the kinds of features: the samples themselves
 CODES = "codes"  # and those that the codec of `source` makes of every utterance
-ModelConfig = PriorConfig | VAEConfig | VQVAEConfig | VQWaveNetConfig | WaveNetConfig
+ModelConfig = PriorConfig | VAEConfig | VQVAEConfig | VQWaveNetConfig | WAEConfig | WaveNetConfig | WGANConfig
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 A system is one file of this room. It says how its model is made (`new`), what of the training part the model must know
 (`fit`), what is lowered (`objective`), what is recorded on the way (`snapshot`) and what a run is judged by (`scores`);
-and, where it does not learn from crops, what else (`batches`).
+and, where they are others than usual, what it learns from (`batches_of`) and who takes turns (`players`).
 """
 
 from collections.abc import Callable
@@ -13,12 +13,12 @@ from types import ModuleType
 import torch
 from torch import Tensor, nn
 
-from .. import configs, pretrained, runs, training
+from .. import alternation, configs, pretrained, runs, training
 from ..errors import BadFile, SpeechlibError, UnknownName
 from ..presets import CODES, Experiment
 from ..runs import Run
 from ..training import Progress
-from . import prior, vae, vqvae, vqvae_wavenet, wavenet
+from . import prior, vae, vqvae, vqvae_wavenet, wae, wae_gan, wavenet, wgan
 from .coded import code_pack
 from .data import Data, Trained, crops, packed
 
@@ -27,6 +27,9 @@ SYSTEMS: dict[str, ModuleType] = {
     "vae": vae,
     "vqvae": vqvae,
     "vqvae_wavenet": vqvae_wavenet,
+    "wae": wae,
+    "wae_gan": wae_gan,
+    "wgan": wgan,
     "wavenet": wavenet,
 }
 
@@ -125,15 +128,18 @@ def _descend(experiment: Experiment, data: Data, run: Run, progress: Progress | 
     system = system_of(experiment)
     model = build(experiment, data)
     data = data._replace(pack=data.pack.to(training.device_of(experiment.training)))
-    batches = getattr(system, "batches", crops)
-    validation = batches(experiment, data, "val")
+    batches_of = getattr(system, "batches_of", crops)
+    validation = batches_of(experiment, data, "val")
     config, snapshot = experiment.training, None
     if config.record_codebook or config.record_histograms:
         snapshot = _snapshot(experiment, validation.batch(0))
     if config.frozen and experiment.source:  # they are to stay what the source made of them
         config = replace(config, start_from=str(train(experiment.source, progress).checkpoint))
+    if hasattr(system, "players"):
+        turns = system.players(experiment), batches_of(experiment, data), experiment.training
+        return alternation.alternate(model, *turns, run, validation, system.objective, progress)
     return training.descend(
-        model, system.objective, batches(experiment, data), config, run, validation, snapshot, progress
+        model, system.objective, batches_of(experiment, data), config, run, validation, snapshot, progress
     )
 
 

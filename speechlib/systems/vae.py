@@ -6,11 +6,12 @@ from ..features import n_features
 from ..models.vae import VAE
 from ..presets import Experiment
 from .data import Trained
-from .windows import batches, fit, mean_terms
+from .windows import fit, sample_checks, scores_of_parts, windows_of
 
-__all__ = ["batches", "fit", "new", "objective", "scores", "snapshot"]
+__all__ = ["batches_of", "fit", "new", "objective", "scores", "snapshot"]
 
 objective = objectives.vae
+batches_of = windows_of
 
 
 def new(experiment: Experiment, n_speakers: int) -> VAE:
@@ -23,12 +24,7 @@ def snapshot(experiment: Experiment, batch):
 
 
 def scores(trained: Trained) -> dict[str, float]:
-    """The objective's terms over all windows of both parts, with one set of weights; "gap" is the share of the training
-    part's ELBO (or loss) that the validation part falls behind."""
-    found = {}
-    for part in ("train", "val"):
-        terms = mean_terms(trained.model, objective, batches(trained.experiment, trained.data, part))
-        found |= {f"{part}_{name}": value for name, value in terms.items()}
-    judged = "elbo" if "train_elbo" in found else "loss"
-    gap = found[f"val_{judged}"] - found[f"train_{judged}"]
-    return found | {"gap": abs(gap) / abs(found[f"train_{judged}"]), "kl_floor": trained.experiment.model.kl_floor}
+    """The terms over all windows of both parts, the floor of a fixed posterior's KL, and what draws look like."""
+    judged = "elbo" if trained.experiment.model.reconstruction == "gaussian" else "loss"
+    floor = {"kl_floor": trained.experiment.model.kl_floor}
+    return scores_of_parts(trained, objective, judged) | floor | sample_checks(trained)

@@ -18,7 +18,7 @@ from .data import Data, Trained, device_of
 _BATCH = 1024  # windows that are evaluated at once
 
 
-def batches(experiment: Experiment, data: Data, part: str = "train") -> Windows:
+def windows_of(experiment: Experiment, data: Data, part: str = "train") -> Windows:
     """The windows of a part; beyond the ends of utterances is what the model reads as zeros."""
     config, model, outside = experiment.training, experiment.model, None
     if model.standardise:
@@ -36,9 +36,9 @@ def fit(model: nn.Module, experiment: Experiment, data: Data) -> None:
 
 def all_batches(windows: Windows, device: torch.device) -> Iterator[WindowBatch]:
     """Every window once, in order."""
-    for first in range(0, windows.n_windows, _BATCH):
-        batch = windows.at(range(first, min(first + _BATCH, windows.n_windows)))
-        yield WindowBatch(*(tensor.to(device) for tensor in batch))
+    pieces = -(-windows.n_windows // _BATCH)
+    for some in np.array_split(np.arange(windows.n_windows), pieces):  # even ones: none of a single window
+        yield WindowBatch(*(tensor.to(device) for tensor in windows.at(some)))
 
 
 @torch.inference_mode()
@@ -54,6 +54,41 @@ def mean_terms(model: nn.Module, objective: Callable, windows: Windows, seed: in
     return totals
 
 
+def scores_of_parts(trained: Trained, objective: Callable, judged: str) -> dict[str, float]:
+    """Terms over all windows of both parts with one set of weights, as train_<term> and val_<term>; "gap": the share of
+    the training part's `judged` that the validation part is away from it."""
+    found = {}
+    for part in ("train", "val"):
+        terms = mean_terms(trained.model, objective, windows_of(trained.experiment, trained.data, part))
+        found |= {f"{part}_{name}": value for name, value in terms.items()}
+    return found | {"gap": abs(found[f"val_{judged}"] - found[f"train_{judged}"]) / abs(found[f"train_{judged}"])}
+
+
+@torch.inference_mode()
+def sample_checks(trained: Trained, n: int = 1000, seed: int = 0) -> dict[str, float]:
+    """The crudest questions to n draws of a model: has each band the mean and variance that real windows have, and how
+    far is a draw from the nearest of n windows that were trained on, beside windows that were not?
+
+    sample_mean_error: mean over bands of |difference of means| in deviations; sample_variance: mean over bands of the
+    share of the real variance; sample_nearest, real_nearest: root mean square per element, 0 for a copy.
+    """
+    model = trained.model
+    parts = [windows_of(trained.experiment, trained.data, part) for part in ("train", "val")]
+    rng = np.random.default_rng(seed)
+    known, unknown = (model.inputs(w.at(rng.permutation(w.n_windows)[:n]).inputs.to(device_of(model))) for w in parts)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        drawn = model.inputs(model.sample(n))
+    nearest = [torch.cdist(x.flatten(1), known.flatten(1)).min(1).values.mean() for x in (drawn, unknown)]
+    size = known[0].numel() ** 0.5
+    return {
+        "sample_mean_error": float((drawn.mean((0, 2)) - unknown.mean((0, 2))).abs().mean()),
+        "sample_variance": float((drawn.var((0, 2)) / unknown.var((0, 2))).mean()),
+        "sample_nearest": float(nearest[0] / size),
+        "real_nearest": float(nearest[1] / size),
+    }
+
+
 class Latents(NamedTuple):
     """A vector per window, and what the window is: arrays (N, Z) and (N,)."""
 
@@ -67,7 +102,7 @@ class Latents(NamedTuple):
 @torch.inference_mode()
 def latents(trained: Trained, part: str = "val") -> Latents:
     """The windows of a part as the model sees them."""
-    windows = batches(trained.experiment, trained.data, part)
+    windows = windows_of(trained.experiment, trained.data, part)
     z = [trained.model.latents(batch.inputs).cpu() for batch in all_batches(windows, device_of(trained.model))]
     names = np.array(windows.phones), np.array(trained.data.pack.speakers)
     return Latents(

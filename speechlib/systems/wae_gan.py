@@ -1,0 +1,36 @@
+"""WAE-GAN on phone windows: a critic tells the points of windows from draws, an encoder learns to fool it."""
+
+from .. import objectives
+from ..alternation import Player
+from ..errors import SpeechlibError
+from ..features import n_features
+from ..models.wae import WAEGAN
+from ..presets import Experiment
+from .data import Trained
+from .windows import fit, sample_checks, scores_of_parts, windows_of
+
+__all__ = ["batches_of", "fit", "new", "objective", "players", "scores", "snapshot"]
+
+objective = objectives.wae_gan_coder
+batches_of = windows_of
+
+
+def new(experiment: Experiment, n_speakers: int) -> WAEGAN:
+    sizes = {config.kind: n_features(config) for config in experiment.pack.features}
+    return WAEGAN(experiment.model, sizes[experiment.inputs], experiment.training.n_frames)
+
+
+def players(experiment: Experiment) -> list[Player]:
+    return [
+        Player("critic", objectives.wae_gan_critic, ("critic",)),
+        Player("coder", objectives.wae_gan_coder, ("encoder", "code", "decoder")),
+    ]
+
+
+def snapshot(experiment: Experiment, batch):
+    raise SpeechlibError("training.record_codebook is on, and a WAE has no codebook")
+
+
+def scores(trained: Trained) -> dict[str, float]:
+    """The terms over all windows of both parts, and what draws from the prior look like."""
+    return scores_of_parts(trained, objective, judged="squared_error") | sample_checks(trained)

@@ -1,0 +1,41 @@
+"""WGAN-GP on phone windows."""
+
+from .. import objectives
+from ..alternation import Player
+from ..errors import SpeechlibError
+from ..features import n_features
+from ..models.wgan import WGAN
+from ..presets import Experiment
+from .data import Trained
+from .windows import fit, mean_terms, sample_checks, windows_of
+
+__all__ = ["batches_of", "fit", "new", "objective", "players", "scores", "snapshot"]
+
+objective = objectives.wgan_distance
+batches_of = windows_of
+
+
+def new(experiment: Experiment, n_speakers: int) -> WGAN:
+    sizes = {config.kind: n_features(config) for config in experiment.pack.features}
+    return WGAN(experiment.model, sizes[experiment.inputs], experiment.training.n_frames)
+
+
+def players(experiment: Experiment) -> list[Player]:
+    return [
+        Player("critic", objectives.wgan_critic, ("critic",), experiment.model.n_critic),
+        Player("generator", objectives.wgan_generator, ("generator",)),
+    ]
+
+
+def snapshot(experiment: Experiment, batch):
+    raise SpeechlibError("training.record_codebook is on, and a WGAN has no codebook")
+
+
+def scores(trained: Trained) -> dict[str, float]:
+    """The critic's distance between windows and draws on both parts, how far the negative critic loss has fallen from
+    its peak, and what draws look like."""
+    parts = {part: windows_of(trained.experiment, trained.data, part) for part in ("train", "val")}
+    found = {f"{part}_wasserstein": mean_terms(trained.model, objective, w)["wasserstein"] for part, w in parts.items()}
+    curve = trained.run.metrics()["negative_critic_loss"]
+    last = curve.iloc[-max(1, len(curve) // 20) :].mean()
+    return found | {"critic_loss_fall": float(curve.max() / max(last, 1e-9))} | sample_checks(trained)
