@@ -17,6 +17,8 @@ from .models.codebooks import count, over_processes
 from .models.quantizers import Quantized, Quantizer
 from .runs import Run
 
+BINS = 64  # of a histogram; TensorBoard's own 1,500 fill a disk and are drawn as 30
+
 
 class CodeUsage:
     """How often each code of every codebook of a model was chosen since the epoch began: counts[name] (K,).
@@ -129,9 +131,9 @@ class Journal:
     def layers(self, step: int, model: nn.Module) -> None:
         """TensorBoard histograms of every weight and its gradient."""
         for name, parameter in model.named_parameters():
-            self.board.add_histogram(f"weights/{name}", parameter, step)
+            self.board.add_histogram(f"weights/{name}", parameter, step, bins=BINS)
             if parameter.grad is not None:
-                self.board.add_histogram(f"gradients/{name}", parameter.grad, step)
+                self.board.add_histogram(f"gradients/{name}", parameter.grad, step, bins=BINS)
 
     def histograms(self, step: int, tensors: dict[str, Tensor]) -> None:
         """TensorBoard histograms of what a snapshot holds and of the distances of z_e (N, D) to codes (K, D); mean and
@@ -142,7 +144,7 @@ class Journal:
             tensors["distances"] = torch.cdist(z_e, codebook).square()
         moments = {}
         for name, tensor in tensors.items():
-            bins = "tensorflow" if tensor.is_floating_point() else range(int(tensor.max()) + 2)
+            bins = BINS if tensor.is_floating_point() else range(int(tensor.max()) + 2)
             self.board.add_histogram(f"codes/{name}", tensor, step, bins=bins)
             if tensor.is_floating_point():
                 moments |= {f"{name}_mean": tensor.mean().item(), f"{name}_variance": tensor.var().item()}

@@ -67,6 +67,7 @@ _demo = Experiment(
         checkpoint_every=500,
         record_gradients=True,
         record_codebook=True,
+        record_histograms=True,
         record_every=250,
     ),
     inputs="mfcc",
