@@ -104,7 +104,7 @@ _demo = replace(
     pack=PackConfig(sample_rate=8_000, features=(wavenet.MEL_8K, MFCC39_8K)),
     model=VQWaveNetConfig(
         encoder="mfcc",
-        channels=128,
+        channels=112,
         strides=(2,),
         code_dim=64,
         codebook_size=256,
