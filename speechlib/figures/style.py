@@ -24,6 +24,7 @@ COLOURS = {
     "flowavenet": "#8C564B",
     "in_wae": "#332288",
     "svq": "#999933",
+    "prior": "#117733",
 }
 REFERENCE = "#444444"  # recordings, labels, published figures: whatever a system is compared with
 BASELINE = "#AAAAAA"  # k-means, chance

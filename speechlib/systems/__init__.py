@@ -10,7 +10,7 @@ codebook can do, `voices` what all that speak their codes can; the other files a
 
 from .codes import baseline, encode, n_codes, tokens
 from .data import Data, Trained, crops
-from .imagined import imagine
+from .imagined import Imagined, imagine
 from .lifecycle import (
     SYSTEMS,
     blank,
@@ -32,6 +32,7 @@ from .vqvae import reconstruct
 __all__ = [
     "SYSTEMS",
     "Data",
+    "Imagined",
     "Trained",
     "baseline",
     "blank",

@@ -4,6 +4,7 @@ from .codebook import code_players, codebook_explorer
 from .explorers import alignment_explorer, corpus_browser, reconstruction_explorer
 from .latents import interpolation_explorer
 from .players import key_numbers, player, players
+from .priors import prior_explorer
 from .streaming import Streaming, wavenet_stream
 from .voices import voice_explorer
 
@@ -17,6 +18,7 @@ __all__ = [
     "key_numbers",
     "player",
     "players",
+    "prior_explorer",
     "reconstruction_explorer",
     "voice_explorer",
     "wavenet_stream",
