@@ -16,6 +16,7 @@ from matplotlib.ticker import FuncFormatter
 COLOURS = {
     "vqvae": "#0072B2",
     "wavenet": "#D55E00",
+    "vqvae_wavenet": "#7A4EAB",
     "vae": "#009E73",
     "wae": "#56B4E9",
     "wgan": "#E69F00",
