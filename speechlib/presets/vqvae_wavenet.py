@@ -109,6 +109,7 @@ _demo = replace(
         code_dim=64,
         codebook_size=256,
         quantizer="ema",
+        ema_decay=0.95,  # quick to follow an encoder that moves: phones read from codes 57 % instead of 54 %
         codebook_init="kmeans",
         reseed=0.1,
         normed=True,
