@@ -90,6 +90,14 @@ def _named(notebooks: list[Notebook], name: str) -> Notebook:
     return found[0]
 
 
+def maker(system: str) -> str:
+    """Which notebook leaves a run of this system behind: "notebook 20 (20_vqvae_on_features)"."""
+    made = {notebook.makes: notebook for notebook in NOTEBOOKS if notebook.makes}
+    if system not in made:
+        raise UnknownName("system that a notebook trains", system, made)
+    return f"notebook {made[system].name.partition('_')[0]} ({made[system].name})"
+
+
 # Parameters
 
 

@@ -38,6 +38,12 @@ def make(folder: Path, name: str, *cells: str, parameters: str = PARAMETERS, nee
     return Notebook(name, tuple(needs), folder=folder)
 
 
+def test_who_makes_the_run_of_a_system():
+    assert workbook.maker("vqvae") == "notebook 20 (20_vqvae_on_features)"
+    with pytest.raises(UnknownName, match="'vqva'"):
+        workbook.maker("vqva")
+
+
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory):
     """(folder of the batch, its entries, events): one batch with every outcome there is."""
