@@ -74,6 +74,19 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("run", help="its folder, or its name among the runs")
     command.add_argument("name", help="what it will be called")
 
+    command = add(_generate, "say a recording of anyone by a trained vocoder or codec, in one voice or several")
+    command.add_argument("model", metavar="RUN|CHECKPOINT", help="a run, or a checkpoint that ships with the package")
+    command.add_argument("file", metavar="FILE", help="audio of any rate")
+    command.add_argument("--speakers", nargs="+", default=[], metavar="NAME", help="speakers of its corpus, or none")
+    command.add_argument("--mode", choices=("sample", "greedy"), default="sample", help="draw, or take the likeliest")
+    command.add_argument("--temperature", type=float, help="of what is drawn (default: 1)")
+    command.add_argument("--top-p", type=float, help="draw from the nucleus of that mass (default: 1, from all)")
+    command.add_argument("--seconds", type=float, default=10.0, help="of the file's beginning (default: 10)")
+    command.add_argument("--seed", type=int, help="of what is drawn (default: 0)")
+    command.add_argument(
+        "--out", default=".", metavar="FOLDER", help="where FILE_VOICE.wav and codes go (default: here)"
+    )
+
     command = add(_corpus, "read a corpus: its speakers, and the files that cannot be used")
     command.add_argument("name", help="toy, vctk, librispeech, ljspeech, timit, folder or manifest")
     command.add_argument("--root", help="its folder (default: data/NAME)")
@@ -183,6 +196,34 @@ def _release(options) -> None:
     path = pretrained.release(run, options.name, presets.command(systems.experiment_of(run)))
     card = pretrained.card(options.name)
     print(f"{_short(path)}: {card['bytes']:,} bytes, step {card['step']:,} of {card['steps']:,}; README.md lists it")
+
+
+def _generate(options) -> None:
+    from . import audio
+    from .systems.resynthesis import resynthesise
+
+    rate = audio.read(options.file, duration=1.0)[1]  # what is no audio is said before a corpus is opened
+    trained = _trained(options.model)
+    if rate != (wanted := trained.data.pack.config.sample_rate):
+        print(f"{options.file}: resampled from {rate:,} to {wanted:,} Hz")
+    temperature = 0.0 if options.mode == "greedy" else options.temperature
+    drawn = {"temperature": temperature, "top_p": options.top_p, "seed": options.seed}
+    given = {name: value for name, value in drawn.items() if value is not None}
+    for path in resynthesise(trained, options.file, options.speakers, options.out, options.seconds, **given):
+        print(_short(path))
+
+
+def _trained(name: str):
+    """A run by its folder or name, or a checkpoint that ships with the package."""
+    from . import pretrained, runs, systems
+    from .errors import UnknownName
+
+    if name in pretrained.names():
+        return systems.load_pretrained(name)
+    if len(Path(name).parts) > 1 or (runs.folder() / name).is_dir():
+        return systems.load(runs.open(name))
+    known = [run.name if isinstance(run, runs.Run) else run.path.name for run in runs.list_runs()]
+    raise UnknownName("run or checkpoint", name, [*pretrained.names(), *known])
 
 
 def _corpus(options) -> None:

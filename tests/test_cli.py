@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from speechlib import audio, presets, runs, workbook
+from speechlib import audio, presets, runs, systems, workbook
 from speechlib.__main__ import _Console, main
 
 SMALL = {"training.steps": 2, "training.validate_every": 2, "training.checkpoint_every": 2}
@@ -158,3 +158,77 @@ def test_sweep_refuses_unknown_keys(workspace, capsys):
     (workspace / "sweep.yml").write_text("presett: smoke")
     assert main(["sweep", str(workspace / "sweep.yml")]) == 2
     assert "Did you mean 'preset'?" in capsys.readouterr().err
+
+
+TINY = {"model.n_layers": 2, "model.residual_channels": 4, "model.gate_channels": 8, "model.skip_channels": 4}
+TINY |= SMALL | {"training.batch_size": 2, "training.n_frames": 5, "training.validate_batches": 1}
+
+
+@pytest.fixture
+def vocoders(tones):
+    """Two tiny WaveNets, run names: one that knows no speakers, one that does."""
+    plain = presets.get("wavenet", "smoke", "folder", str(tones), changes=TINY)
+    knows = presets.get("wavenet", "smoke", "folder", str(tones), changes=TINY | {"model.speaker_dim": 2})
+    return [systems.train(experiment).name for experiment in (plain, knows)]
+
+
+def test_generate_says_a_file_of_any_rate(vocoders, tones, workspace, capsys):
+    audio.write(workspace / "high.flac", 0.2 * np.sin(np.arange(44_100) * 0.02), 44_100)
+    out = workspace / "out"
+    call = ["generate", vocoders[0], str(workspace / "high.flac"), "--seconds", "0.25", "--out", str(out)]
+    assert main(call) == 0
+    assert "high.flac: resampled from 44,100 to 8,000 Hz" in capsys.readouterr().out
+    wave, rate = audio.read(out / "high_wavenet.wav")
+    assert (rate, len(wave)) == (8000, 2000)
+    assert main([*call, "--seed", "1"]) == 0
+    assert not np.array_equal(audio.read(out / "high_wavenet.wav")[0], wave)
+    greedy = []
+    for seed in "01":
+        assert main([*call, "--mode", "greedy", "--seed", seed]) == 0
+        greedy.append(audio.read(out / "high_wavenet.wav")[0])
+    assert np.array_equal(*greedy)  # nothing is drawn
+
+
+def test_generate_in_several_voices_and_nobodys(vocoders, tones, workspace, capsys):
+    file, out = next(tones.glob("*/tone 0.wav")), workspace / "out"
+    call = ["generate", str(runs.folder() / vocoders[1]), str(file), "--seconds", "0.2", "--out", str(out)]
+    assert main([*call, "--speakers", "speaker0", "speaker1", "none"]) == 0
+    names = ["tone 0_no_speaker.wav", "tone 0_speaker0.wav", "tone 0_speaker1.wav"]
+    assert sorted(path.name for path in out.iterdir()) == names
+    first, second, third = (audio.read(out / name)[0] for name in names)
+    assert not np.array_equal(first, second)
+    assert not np.array_equal(second, third)
+
+
+def test_generate_with_a_codec_leaves_its_codes(tones, workspace):
+    run = systems.train(presets.get("vqvae", "smoke", "folder", str(tones), changes=SMALL))
+    file, out = next(tones.glob("*/tone 0.wav")), workspace / "out"
+    assert main(["generate", run.name, str(file), "--speakers", "speaker1", "--out", str(out)]) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["tone 0_codes.npy", "tone 0_speaker1.wav"]
+    assert np.load(out / "tone 0_codes.npy").ndim == 1
+
+
+def test_generate_says_what_is_wrong(vocoders, tones, workspace, capsys):
+    good, out = str(next(tones.glob("*/tone 0.wav"))), ["--out", str(workspace / "out")]
+    audio.write(workspace / "empty.wav", np.zeros(0), 8000)
+    broken = runs.open(vocoders[0])
+    weights, metadata = runs.load_tensors(broken.checkpoint)
+
+    def complaint(*call: str) -> str:
+        assert main(["generate", *call, *out]) == 2
+        return capsys.readouterr().err
+
+    assert "unknown run or checkpoint 'wavenett'" in complaint("wavenett", good)
+    assert vocoders[0] in complaint("nothing", good)
+    assert "does not exist" in complaint(vocoders[0], str(workspace / "none.wav"))
+    assert "is it audio, and whole?" in complaint(vocoders[0], str(tones / "speaker0" / "broken.wav"))
+    assert "holds no samples" in complaint(vocoders[0], str(workspace / "empty.wav"))
+    assert "leave nothing to say" in complaint(vocoders[0], good, "--seconds", "0")
+    assert "temperature -1" in complaint(vocoders[0], good, "--temperature", "-1")
+    assert "unknown speaker 'speaker7'. Did you mean" in complaint(vocoders[1], good, "--speakers", "speaker7")
+    assert "There are: none, speaker0, speaker1" in complaint(vocoders[1], good, "--speakers", "x")
+    assert "was trained without speakers" in complaint(vocoders[0], good, "--speakers", "speaker0")
+    weights["post_2.bias"][3] = float("nan")
+    runs.save_tensors(broken.checkpoint, weights, metadata)
+    assert "finite" in complaint(vocoders[0], good)
+    assert not (workspace / "out").exists() or not list((workspace / "out").iterdir())
