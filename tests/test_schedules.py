@@ -121,7 +121,7 @@ def test_the_loss_is_the_sum_of_terms_told_beside_it(system, workspace):
     data = systems.prepare(experiment)
     module = systems.SYSTEMS[system]
     model = systems.build(experiment, data)
-    batch = getattr(module, "batches", systems.crops)(experiment, data).batch(0)
+    batch = getattr(module, "batches_of", systems.crops)(experiment, data).batch(0)
     with torch.inference_mode():
         terms = {name: term.item() for name, term in module.objective(model, batch).items()}
     loss = terms.pop("loss")

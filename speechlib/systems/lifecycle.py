@@ -136,7 +136,7 @@ def _descend(experiment: Experiment, data: Data, run: Run, progress: Progress | 
     if config.frozen and experiment.source:  # they are to stay what the source made of them
         config = replace(config, start_from=str(train(experiment.source, progress).checkpoint))
     if hasattr(system, "players"):
-        turns = system.players(experiment), batches_of(experiment, data), experiment.training
+        turns = system.players(experiment), batches_of(experiment, data), config
         return alternation.alternate(model, *turns, run, validation, system.objective, progress)
     return training.descend(
         model, system.objective, batches_of(experiment, data), config, run, validation, snapshot, progress

@@ -1,14 +1,13 @@
 """WAE-MMD on phone windows."""
 
 from .. import objectives
-from ..errors import SpeechlibError
 from ..features import n_features
 from ..models.wae import WAE
 from ..presets import Experiment
 from .data import Trained
 from .windows import fit, sample_checks, scores_of_parts, windows_of
 
-__all__ = ["batches_of", "fit", "new", "objective", "scores", "snapshot"]
+__all__ = ["batches_of", "fit", "new", "objective", "scores"]
 
 objective = objectives.wae_mmd
 batches_of = windows_of
@@ -17,10 +16,6 @@ batches_of = windows_of
 def new(experiment: Experiment, n_speakers: int) -> WAE:
     sizes = {config.kind: n_features(config) for config in experiment.pack.features}
     return WAE(experiment.model, sizes[experiment.inputs], experiment.training.n_frames)
-
-
-def snapshot(experiment: Experiment, batch):
-    raise SpeechlibError("training.record_codebook is on, and a WAE has no codebook")
 
 
 def scores(trained: Trained) -> dict[str, float]:

@@ -2,14 +2,13 @@
 
 from .. import objectives
 from ..alternation import Player
-from ..errors import SpeechlibError
 from ..features import n_features
 from ..models.wae import WAEGAN
 from ..presets import Experiment
 from .data import Trained
 from .windows import fit, sample_checks, scores_of_parts, windows_of
 
-__all__ = ["batches_of", "fit", "new", "objective", "players", "scores", "snapshot"]
+__all__ = ["batches_of", "fit", "new", "objective", "players", "scores"]
 
 objective = objectives.wae_gan_coder
 batches_of = windows_of
@@ -25,10 +24,6 @@ def players(experiment: Experiment) -> list[Player]:
         Player("critic", objectives.wae_gan_critic, ("critic",)),
         Player("coder", objectives.wae_gan_coder, ("encoder", "code", "decoder")),
     ]
-
-
-def snapshot(experiment: Experiment, batch):
-    raise SpeechlibError("training.record_codebook is on, and a WAE has no codebook")
 
 
 def scores(trained: Trained) -> dict[str, float]:

@@ -2,14 +2,13 @@
 
 from .. import objectives
 from ..alternation import Player
-from ..errors import SpeechlibError
 from ..features import n_features
 from ..models.wgan import WGAN
 from ..presets import Experiment
 from .data import Trained
 from .windows import fit, mean_terms, sample_checks, windows_of
 
-__all__ = ["batches_of", "fit", "new", "objective", "players", "scores", "snapshot"]
+__all__ = ["batches_of", "fit", "new", "objective", "players", "scores"]
 
 objective = objectives.wgan_distance
 batches_of = windows_of
@@ -25,10 +24,6 @@ def players(experiment: Experiment) -> list[Player]:
         Player("critic", objectives.wgan_critic, ("critic",), experiment.model.n_critic),
         Player("generator", objectives.wgan_generator, ("generator",)),
     ]
-
-
-def snapshot(experiment: Experiment, batch):
-    raise SpeechlibError("training.record_codebook is on, and a WGAN has no codebook")
 
 
 def scores(trained: Trained) -> dict[str, float]:
