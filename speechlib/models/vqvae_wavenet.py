@@ -153,7 +153,7 @@ class VQWaveNet(nn.Module):
         self.config = config
         self.sizes = {"n_features": n_features, "n_speakers": n_speakers, "n_bands": n_bands}
         self.inputs = Standardise(n_features)
-        self.encoder = _encoder(config, n_features)
+        self.encoder = make_encoder(config, n_features)
         self.quantizer = make_quantizer(config)
         self.jitter = Jitter(config.jitter)
         width, kernel = config.condition_channels, config.condition_kernel
@@ -249,7 +249,8 @@ class VQWaveNet(nn.Module):
         return (torch.arange(n_codes) + 0.5) * self.config.stride - 0.5
 
 
-def _encoder(config: VQWaveNetConfig, n_features: int) -> nn.Module:
+def make_encoder(config: VQWaveNetConfig, n_features: int = 0) -> nn.Module:
+    """What turns a wave (B, S), or features (B, n_features, T), into z_e (B, D, L)."""
     width = config.encoder_channels
     if config.encoder == "mfcc":
         return MFCCEncoder(n_features, width, config.channels, config.stride, config.normed)
