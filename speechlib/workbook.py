@@ -61,6 +61,8 @@ NOTEBOOKS = (  # in reading order, which is an order they can run in
     Notebook("01_corpora"),
     Notebook("02_features_and_back"),
     Notebook("10_vae_on_phone_windows", makes="vae"),
+    Notebook("11_wae_on_phone_windows", makes="wae"),
+    Notebook("12_wgan_on_phone_windows", makes="wgan"),
     _VQVAE,
     Notebook("40_codebook_map", needs=(_VQVAE,)),
     Notebook("41_alignments_and_bigrams", needs=(_VQVAE,)),

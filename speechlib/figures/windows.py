@@ -69,15 +69,20 @@ def parts(train: Mapping, validation: Mapping, terms: Sequence[str], system: str
         steps, values = np.asarray(train["step"]), np.asarray(train[term], dtype=float)
         ax.plot(steps, values, color=style.colour(system), alpha=0.25, linewidth=0.6)
         ax.plot(steps, smooth(values), color=style.colour(system), label="training batches")
-        ax.plot(
-            validation["step"], validation[term], "o-", color=style.REFERENCE, markersize=3, label="validation part"
-        )
-        later = values[steps >= 0.03 * steps[-1]]  # the first steps would flatten all that follows
-        low, high = min(later.min(), np.min(validation[term][1:])), max(later.max(), np.max(validation[term][1:]))
+        told = [table for table in (train, validation) if term in table]  # what a step costs, only training has
+        if validation is told[-1]:
+            at = validation["step"], validation[term]
+            ax.plot(*at, "o-", color=style.REFERENCE, markersize=3, label="validation part")
+        later = np.concatenate([_late(table, term) for table in told])
+        low, high = later.min(), later.max()
         ax.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
         ax.set_title(LABELS.get(term, term.replace("_", " ")))
         ax.set_xlabel("step")
-    grid[0, 0].legend()
+    figure.legend(
+        *max((ax.get_legend_handles_labels() for ax in grid[0]), key=lambda found: len(found[0])),
+        loc="outside lower center",
+        ncols=2,
+    )
     return figure
 
 
@@ -89,11 +94,17 @@ def difference(train: Mapping, validation: Mapping, terms: Sequence[str]) -> Fig
         at = np.interp(validation["step"], train["step"], values)
         ax.plot(validation["step"], at - np.asarray(validation[term]), "o-", markersize=3, color=colour, label=term)
     ax.axhline(0, color=style.REFERENCE, linewidth=0.6)
-    later = np.concatenate([line.get_ydata()[2:] for line in ax.lines[: len(terms)]])
-    reach = 1.2 * max(np.abs(later).max(initial=0), 1e-6)
+    late = np.asarray(validation["step"]) >= 0.1 * np.max(validation["step"])
+    reach = 1.2 * max(max(np.abs(line.get_ydata()[late]).max() for line in ax.lines[: len(terms)]), 1e-6)
     ax.set(xlabel="step", ylabel="training - validation", ylim=(-reach, reach), title="training minus validation")
     ax.legend(ncols=len(terms))
     return figure
+
+
+def _late(table: Mapping, term: str, share: float = 0.1) -> np.ndarray:
+    """Values without the first tenth of the steps, which would flatten all that follows."""
+    steps, values = np.asarray(table["step"]), np.asarray(table[term], dtype=float)
+    return values[steps >= share * steps[-1]]
 
 
 def latent_map(points, labels: Mapping[str, Sequence[str]], axes_name: str, most: int = 12) -> Figure:

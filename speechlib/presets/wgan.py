@@ -1,6 +1,6 @@
 """Presets of WGAN-GP on phone windows. A step is one update of the generator, after n_critic of the critic.
 
-`paper` has the settings of Gulrajani et al. 2017 (200,000 steps, batches of 50, Adam 1e-4 with betas 0 and .9); `source`
+`paper` has the settings of Gulrajani et al. 2017: 200,000 steps, batches of 50, Adam 1e-4 with betas 0 and .9; `source`
 is the network of edchengg/generative_model_speech on windows of 9 frames with differences.
 """
 
@@ -40,23 +40,23 @@ _source = replace(
 _demo = replace(
     vae.PRESETS["demo"],
     system="wgan",
-    model=WGANConfig(channels=(16, 32, 64), latent_dim=64, shift=5),
+    model=WGANConfig(channels=(8, 16, 32), latent_dim=64, shift=5),
     training=replace(
         _paper.training,
-        steps=700,
+        steps=400,
         batch_size=64,
-        learning_rate=4e-4,
+        learning_rate=1e-3,
         ema_decay=0.99,
         log_every=2,
         validate_every=50,
-        checkpoint_every=350,
+        checkpoint_every=200,
     ),
 )
 
 _smoke = replace(
     _demo,
     preset="smoke",
-    model=replace(_demo.model, channels=(8, 16, 32), latent_dim=16),
+    model=replace(_demo.model, channels=(4, 8, 16), latent_dim=16),
     training=replace(_demo.training, steps=30, batch_size=32, log_every=1, validate_every=10, checkpoint_every=30),
 )
 

@@ -83,7 +83,7 @@ def sample_checks(trained: Trained, n: int = 1000, seed: int = 0) -> dict[str, f
     size = known[0].numel() ** 0.5
     return {
         "sample_mean_error": float((drawn.mean((0, 2)) - unknown.mean((0, 2))).abs().mean()),
-        "sample_variance": float((drawn.var((0, 2)) / unknown.var((0, 2))).mean()),
+        "sample_variance": float((drawn.var((0, 2)) / unknown.var((0, 2)).clamp(min=1e-6)).mean()),
         "sample_nearest": float(nearest[0] / size),
         "real_nearest": float(nearest[1] / size),
     }

@@ -1,0 +1,61 @@
+"""Windows that training goes through in a second: the VAE of the demo preset, and WGAN-GP's turns."""
+
+import pytest
+import torch
+
+from speechlib import objectives, presets
+from speechlib.models.vae import VAE
+from speechlib.models.wgan import WGAN
+from speechlib.windows import WindowBatch
+
+
+@pytest.fixture(autouse=True)
+def _two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def _batch(size: int, n_frames: int) -> WindowBatch:
+    nobody = torch.zeros(size, dtype=torch.long)
+    return WindowBatch(torch.randn(size, 80, n_frames), nobody, nobody, nobody, nobody)
+
+
+def _tell(benchmark, name, windows, target=None):
+    if benchmark.stats is not None:
+        speed = windows / benchmark.stats.stats.min
+        benchmark.extra_info.update(name=name, figure=speed, unit="windows / s", target=target, direction="higher")
+
+
+def test_training_step_of_the_vae(benchmark):
+    """Batches of 512 windows of 20 frames and 80 bands, bf16 autocast, fused AdamW; batches are at hand."""
+    torch.manual_seed(0)
+    model, batch = VAE(presets.get("vae", "demo").model, 80, 20), _batch(512, 20)
+    optimiser = torch.optim.AdamW(model.parameters(), 1e-3, fused=True)
+
+    def step():
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = objectives.vae(model, batch)["loss"]
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+
+    benchmark.pedantic(step, rounds=15, warmup_rounds=3)
+    _tell(benchmark, "VAE on windows, training, bf16, 2 threads", 512, target=8000)
+
+
+def test_turns_of_wgan(benchmark):
+    """Five updates of the critic and one of the generator, demo preset, fp32; every window the critic sees counts."""
+    torch.manual_seed(0)
+    demo = presets.get("wgan", "demo")
+    model, batch = WGAN(demo.model, 80, 20), _batch(demo.training.batch_size, 20)
+
+    def turn():
+        for _ in range(demo.model.n_critic):
+            model.zero_grad()
+            objectives.wgan_critic(model, batch)["loss"].backward()
+        objectives.wgan_generator(model, batch)["loss"].backward()
+
+    benchmark.pedantic(turn, rounds=6, warmup_rounds=1)
+    _tell(benchmark, "WGAN-GP on windows, turns of both players", demo.model.n_critic * demo.training.batch_size)
