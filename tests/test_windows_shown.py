@@ -34,7 +34,7 @@ def test_curves_show_both_parts_where_both_have_the_term():
     assert [len(ax.lines) for ax in (left, right)] == [3, 2]
     assert left.get_ylim()[1] < 10  # the first steps do not flatten the rest
     line = figures.difference(train, validation, ["loss"]).axes[0].lines[0]
-    assert line.get_ydata()[-1] == pytest.approx(-1, abs=0.1)
+    assert line.get_ydata()[-1] == pytest.approx(-1, abs=0.3)  # the training part is smoothed
 
 
 def test_a_map_is_drawn_once_per_label():
