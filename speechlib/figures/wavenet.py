@@ -97,16 +97,19 @@ def spoken(
     sample_rate: int,
     zoom: tuple[float, float],
     colours: Mapping[str, str] | None = None,
+    same_scale: bool = True,
 ) -> Figure:
     """Spectrogram of each wave {name: (S,)}, and its samples from zoom[0] to zoom[1] seconds: pitch and its pulses."""
     figure, grid = style.panels(len(waves), 2, height=0.5 + 1.35 * len(waves), sharex="col", width_ratios=[2.6, 1])
     start, stop = (round(t * sample_rate) for t in zoom)
-    peak = max(np.abs(wave[start:stop]).max(initial=1e-3) for wave in waves.values())
+    waves = {name: np.asarray(wave) for name, wave in waves.items()}
+    loudest = max(np.abs(wave[start:stop]).max(initial=1e-3) for wave in waves.values())
     for (left, right), (name, wave) in zip(grid, waves.items()):
         draw_spectrogram(left, wave, sample_rate)
         left.set_title(name, fontsize=9, color="0.3", pad=3)
         left.axvspan(*zoom, ymax=0.03, color="w", linewidth=0)
-        part = np.asarray(wave)[start:stop]
+        part = wave[start:stop]
+        peak = loudest if same_scale else np.abs(part).max(initial=1e-3)
         colour = (colours or {}).get(name, style.REFERENCE)
         right.plot((start + np.arange(len(part))) / sample_rate, part, color=colour, linewidth=0.9)
         right.set(ylim=(-1.1 * peak, 1.1 * peak), ylabel="amplitude", xlim=zoom)
