@@ -29,7 +29,7 @@ def test_condition_use_has_a_bar_and_an_interval_per_wrong_way():
     assert [bar.get_facecolor()[:3] for bar in right.patches] == [
         pytest.approx(tuple(int(style.colour("wavenet")[k : k + 2], 16) / 255 for k in (1, 3, 5)))
     ]
-    assert [ax.get_xlabel() for ax in figure.axes] == [f"rise of the error ({unit})" for unit in units.values()]
+    assert [ax.get_xlabel() for ax in figure.axes] == [f"rise in {unit}" for unit in units.values()]
     assert left.get_xlim()[0] < -0.1
 
 
@@ -64,6 +64,20 @@ def test_speakers_have_the_colour_of_their_gender():
     assert [text.get_text() for text in ax.texts] == NAMES
     many = voices.speaker_map(np.zeros((60, 2)), range(60), ["F"] * 60, "PCA")
     assert not many.axes[0].texts  # too many to read
+
+
+def test_codes_of_one_sex_have_its_colour_and_unused_ones_are_crosses():
+    points = np.random.default_rng(0).normal(size=(4, 2))
+    figure = voices.code_map(points, [0.5, 0.3, 0.2, 0.0], [1.0, 0.0, 0.6, 0.0], 0.6, "PCA")
+    figure.draw_without_rendering()
+    dots, crosses = figure.axes[0].collections
+    assert np.asarray(dots.get_offsets()) == pytest.approx(points[:3])
+    assert np.asarray(crosses.get_offsets()) == pytest.approx(points[3:])
+    women, _, shared = dots.to_rgba(dots.get_array())[:, :3]
+    assert tuple(shared) == pytest.approx((1, 1, 1), abs=0.02)
+    assert women[1] < women[0] < 1
+    assert dots.get_sizes()[0] > dots.get_sizes()[2]
+    assert figure.axes[1].get_ylim() == (0, 1)
 
 
 @pytest.mark.parametrize("n", [1, 4, 6])

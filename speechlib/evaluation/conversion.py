@@ -8,7 +8,7 @@ A sheet has a row for each piece of speech:
     distance    mel-cepstral distortion (dB, warped in time) from the target's own reading of the same text
     before      the same of the source's recording: what is converted should come nearer than that
 
-The last two are NaN where the corpus has no such reading.
+The last two are NaN where source and target are one, or the corpus has no such reading.
 """
 
 from collections.abc import Iterable, Sequence
@@ -49,7 +49,8 @@ def sheet(listener: Listener, pack, spoken: Iterable[Spoken]) -> pd.DataFrame:
         said, heard = phones_of(listener, wave, pack.phones(utterance)) if listener.phone else ((), ())
         row |= {"phones": len(said), "right": int(sum(a == b for a, b in zip(said, heard)))}
         row |= {"distance": np.nan, "before": np.nan}
-        if (reading := readings.get((pack.text[utterance], speaker))) is not None:
+        reading = readings.get((pack.text[utterance], speaker))
+        if reading is not None and speaker != pack.speaker[utterance]:
             target, original = pack.wave(reading), pack.wave(utterance)[: len(wave)]
             cepstra = [_cepstrum(w, listener) for w in (target, wave, original)]
             row |= {"distance": warped_distortion(*cepstra[:2]), "before": warped_distortion(*cepstra[::2])}

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from . import style
@@ -32,7 +33,7 @@ def condition_use(tables: Mapping[str, Mapping[str, Mapping[str, float]]], units
             ax.annotate(f"{value:+.2g}", (max(right, 0), y), (5, 0), textcoords="offset points", va="center", size=9)
         ax.axvline(0, color="0.2", linewidth=0.8)
         ax.set_yticks(places, ways)
-        ax.set(xlim=(min(0, 1.15 * low.min(initial=0)), 1.25 * reach), xlabel=f"rise of the error ({units[system]})")
+        ax.set(xlim=(min(0, 1.15 * low.min(initial=0)), 1.25 * reach), xlabel=f"rise in {units[system]}")
         ax.set_title(system)
     return figure
 
@@ -69,9 +70,29 @@ def speaker_map(
     return ax.figure
 
 
+def code_map(points, shares, women, expected: float, axes_name: str, ax: Axes | None = None) -> Figure:
+    """Codes (K, 2) as dots as large as they are frequent (shares (K,)), coloured by whose speech they are said in.
+
+    women (K,): their share of a code's uses; `expected`, that of all speech, is white. Codes never said are crosses.
+    """
+    points, shares, women = (np.asarray(x, dtype=float) for x in (points, shares, women))
+    ax = style.axes(ax, height=4.4, width=6.6)
+    used = shares > 0
+    colours = LinearSegmentedColormap.from_list("voices", [GENDERS["M"], "white", GENDERS["F"]])
+    span = max(expected, 1 - expected)
+    look = {"cmap": colours, "vmin": expected - span, "vmax": expected + span, "edgecolors": "0.5", "linewidths": 0.5}
+    dots = ax.scatter(*points[used].T, s=10 + 250 * shares[used] / max(shares.max(), 1e-9), c=women[used], **look)
+    ax.scatter(*points[~used].T, marker="x", s=18, color=style.BASELINE, linewidths=1)
+    bar = ax.figure.colorbar(dots, ax=ax, fraction=0.04, pad=0.02, label="share of women among its uses")
+    bar.ax.set_ylim(0, 1)
+    ax.margins(0.06)
+    ax.set(xlabel=f"{axes_name} 1 (no unit)", ylabel=f"{axes_name} 2 (no unit)", xticks=[], yticks=[])
+    return ax.figure
+
+
 def voices(waves: Mapping[str, Sequence[float]], sample_rate: int, marks: Mapping[str, str] = {}) -> Figure:
     """Spectrograms of {name: wave}, side by side on common axes; `marks` {name: "source" or "target"} frames some."""
-    columns = min(4, len(waves))
+    columns = min(4 if len(waves) <= 12 else 5, len(waves))
     rows = -(-len(waves) // columns)
     figure, grid = style.panels(rows, columns, height=0.5 + 1.5 * rows, sharex=True, sharey=True)
     for ax in grid.flat[len(waves) :]:
