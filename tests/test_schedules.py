@@ -9,6 +9,7 @@ import torch
 
 from speechlib import files, presets, runs, systems
 from speechlib.errors import SpeechlibError
+from speechlib.models.quantizers import make_quantizer
 from speechlib.runs import load_tensors
 
 
@@ -61,6 +62,29 @@ def test_a_second_stage_of_another_encoder_is_refused(workspace):
     """What is frozen would else stay as it was drawn, and nobody would notice."""
     with pytest.raises(SpeechlibError, match=r"would keep encoder\..* Are encoder and quantizer those of the other"):
         systems.train(two_stages(**{"model.channels": 12}))
+
+
+def test_the_two_stages_of_the_paper_fit_into_each_other():
+    """Encoder and codes of the same shapes, under a decoder that cannot hear what lasts longer than 4 ms."""
+    second = presets.get("vqvae_wavenet", "paper_two_stage")
+    assert second.training.frozen == ("encoder", "quantizer")
+    with torch.device("meta"):
+        models = [systems.blank(experiment) for experiment in (second.source, second)]
+    shapes = [{name: t.shape for name, t in m.state_dict().items() if name.split(".")[0] != "decoder"} for m in models]
+    assert shapes[0] == shapes[1]
+    assert any(name.startswith("quantizer.") for name in shapes[0])
+    assert second.source.model.decoder.receptive_field == 64
+    assert second.source == presets.get("vqvae_wavenet", "paper_first_stage")
+
+
+@pytest.mark.parametrize("preset", ["paper_joint", "paper_softmax", "paper_plain"])
+def test_what_the_readme_of_vqvae_wavenet_speaks_of_can_be_chosen(preset):
+    experiment = presets.get("vqvae_wavenet", preset)
+    with torch.device("meta"):
+        systems.blank(experiment)
+    quantized = make_quantizer(experiment.model)(torch.randn(1, experiment.model.encoder_channels, 5))
+    assert quantized.z_q.shape == (1, 64, 5)
+    assert quantized.losses.keys() == {"paper_joint": {"joint"}, "paper_softmax": {"kl"}, "paper_plain": set()}[preset]
 
 
 def test_a_run_can_be_judged_with_raw_and_with_averaged_weights(run, workspace):

@@ -26,7 +26,7 @@ _paper = Experiment(
     corpus=CorpusConfig("vctk"),
     pack=PackConfig(features=(LOG_MEL,), trim="silence"),
     split=SplitConfig(parts={"train": 0.95, "val": 0.05}),
-    model=VQWaveNetConfig(),
+    model=VQWaveNetConfig(codebook_init="unit_scaling"),
     training=TrainingConfig(
         steps=1_000_000,
         batch_size=8,
@@ -41,6 +41,43 @@ _paper = Experiment(
     inputs=WAVE,
     targets=WAVE,
 )
+# What its README speaks of, and no key of its config could choose.
+_paper_joint = replace(
+    _paper,
+    preset="paper_joint",
+    model=replace(_paper.model, quantizer="joint", codebook_init="orthogonal"),
+)
+_paper_softmax = replace(
+    _paper,
+    preset="paper_softmax",
+    model=replace(_paper.model, quantizer="softmax", codebook_init="normal"),
+)
+# Encoder and codebook first, and a decoder for them alone. What the first stage learns from is a WaveNet that sees 64
+# samples, 4 ms: whatever lasts longer the codes must tell it.
+_paper_first_stage = replace(
+    _paper,
+    preset="paper_first_stage",
+    model=replace(
+        _paper.model,
+        decoder=replace(
+            SOURCE_DECODER,
+            n_layers=6,
+            n_stacks=1,
+            kernel_size=2,
+            residual_channels=64,
+            gate_channels=128,
+            skip_channels=64,
+            front_kernel=1,
+        ),
+    ),
+)
+_paper_two_stage = replace(
+    _paper,
+    preset="paper_two_stage",
+    training=replace(_paper.training, frozen=("encoder", "quantizer")),
+    source=_paper_first_stage,
+)
+_paper_plain = replace(_paper, preset="paper_plain", model=replace(_paper.model, quantizer="none"))  # use_vq = false
 _paper_2017 = replace(
     _paper,
     preset="paper_2017",
@@ -172,6 +209,11 @@ PRESETS = {
         _codes,
         _long,
         _paper,
+        _paper_joint,
+        _paper_softmax,
+        _paper_first_stage,
+        _paper_two_stage,
+        _paper_plain,
         _paper_2017,
         _paper_gated,
         _paper_mfcc,
