@@ -25,7 +25,7 @@ def sight(seen: Mapping[str, Sequence[float]], stretch: Mapping[str, tuple[int, 
         shown = slice(inside[0], inside[-1] + 1)
         ax.axvspan(0, 1000 * (last - first) / sample_rate, color=style.BASELINE, alpha=0.35, linewidth=0)
         ax.fill_between(times[shown], gradient[shown] / gradient.max(), color=OURS, linewidth=0)
-        reach = f"{times[inside[0]]:+.0f} to {times[inside[-1]]:+.0f} ms"
+        reach = f"{times[inside[0]]:+.1f} to {times[inside[-1]]:+.1f} ms"
         ax.set_title(f"{name}: {reach}", fontsize=9, color="0.3", pad=3)
         ax.set(ylim=(0, 1.05), yticks=[])
     grid[-1, 0].set_xlabel("time from the beginning of the stretch that the code stands for (ms); shaded: the stretch")

@@ -70,7 +70,7 @@ def speaker_table(model: VQWaveNet) -> nn.Embedding | None:
     return model.speakers
 
 
-def speak(trained: Trained, codes: Tensor, speaker: Tensor, **generation) -> Tensor:
+def speak(trained: Trained, codes: Tensor, speaker: Tensor | None, **generation) -> Tensor:
     """Codes (B, L), sliced (B, G, L), in the voices of speaker (B,), -1 = nobody -> waves (B, S) on the CPU.
 
     `generation` are the options of generation.wavenet.generate: temperature, top_p, seed, precision, progress, ...
