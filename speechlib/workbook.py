@@ -65,6 +65,7 @@ NOTEBOOKS = (  # in reading order, which is an order they can run in
     Notebook("12_wgan_on_phone_windows", makes="wgan"),
     _VQVAE,
     Notebook("21_wavenet", makes="wavenet"),
+    Notebook("22_vqvae_with_wavenet", makes="vqvae_wavenet"),
     Notebook("40_codebook_map", needs=(_VQVAE,)),
     Notebook("41_alignments_and_bigrams", needs=(_VQVAE,)),
     Notebook("42_clustering", needs=(_VQVAE,)),
