@@ -56,6 +56,7 @@ class Notebook:
 
 
 _VQVAE = Notebook("20_vqvae_on_features", makes="vqvae")
+_CODEC = Notebook("22_vqvae_with_wavenet", makes="vqvae_wavenet")
 NOTEBOOKS = (  # in reading order, which is an order they can run in
     Notebook("00_start_here"),
     Notebook("01_corpora"),
@@ -65,10 +66,11 @@ NOTEBOOKS = (  # in reading order, which is an order they can run in
     Notebook("12_wgan_on_phone_windows", makes="wgan"),
     _VQVAE,
     Notebook("21_wavenet", makes="wavenet"),
-    Notebook("22_vqvae_with_wavenet", makes="vqvae_wavenet"),
+    _CODEC,
     Notebook("40_codebook_map", needs=(_VQVAE,)),
     Notebook("41_alignments_and_bigrams", needs=(_VQVAE,)),
     Notebook("42_clustering", needs=(_VQVAE,)),
+    Notebook("43_voices", needs=(_VQVAE, _CODEC)),
     Notebook("44_sweeps"),
 )
 
