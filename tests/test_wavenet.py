@@ -12,7 +12,7 @@ from speechlib import configs, mu_law, objectives
 from speechlib.errors import SpeechlibError, UnknownName
 from speechlib.models.distributions import MuLaw
 from speechlib.models.upsampling import Smoothed
-from speechlib.models.wavenet import Front, WaveNet, WaveNetConfig
+from speechlib.models.wavenet import Front, Layer, WaveNet, WaveNetConfig, added, causal
 
 SMALL = WaveNetConfig(
     n_layers=4,
@@ -186,7 +186,47 @@ def test_projecting_before_repeating_is_projecting_after():
     pieces = model.conditions(condition, None, 18)
     expected = model.condition(condition.repeat_interleave(6, dim=2)).split(8, dim=1)
     for piece, other in zip(pieces, expected):
-        torch.testing.assert_close(piece, other)
+        torch.testing.assert_close(piece.repeat_interleave(6, dim=2), other)
+        torch.testing.assert_close(added(torch.zeros(2, 8, 18), piece), other)
+
+
+@pytest.mark.parametrize(("kernel", "dilation"), [(1, 1), (2, 1), (2, 8), (3, 4), (5, 1)])
+def test_channels_side_by_side_are_the_same_convolution(kernel, dilation):
+    """And so are its gradients, in both orders of memory; what comes out lies side by side."""
+    torch.manual_seed(kernel)
+    layer, x = torch.nn.Conv1d(5, 7, kernel, dilation=dilation), torch.randn(2, 5, 19)
+    plain = F.conv1d(F.pad(x, ((kernel - 1) * dilation, 0)), layer.weight, layer.bias, dilation=dilation)
+    upstream = torch.randn_like(plain)
+    expected = torch.autograd.grad(plain, list(layer.parameters()), upstream)
+    for given in (x, x.transpose(1, 2).contiguous().transpose(1, 2)):
+        got = causal(layer, given)
+        torch.testing.assert_close(got, plain)
+        assert got.transpose(1, 2).is_contiguous()
+        for gradient, other in zip(torch.autograd.grad(got, list(layer.parameters()), upstream), expected):
+            torch.testing.assert_close(gradient, other)
+
+
+def test_channels_stay_side_by_side_through_a_layer_and_back():
+    """The order that makes bfloat16 quick is easily lost: a pad, a split of channels, or its gradient would undo it."""
+    config = replace(SMALL, scales=(2, 3), dropout=0.1)
+    layer, x = Layer(config, 2), torch.randn(2, 18, 6, requires_grad=True)
+    residual, skip = layer(x.transpose(1, 2), torch.randn(2, 8, 3))
+    assert residual.transpose(1, 2).is_contiguous()
+    assert skip.stride(1) == 1
+    upstream = [torch.randn(2, 18, part.shape[1]).transpose(1, 2) for part in (residual, skip)]
+    (gradient,) = torch.autograd.grad((residual, skip), x, upstream)
+    assert gradient.is_contiguous()
+
+
+@pytest.mark.parametrize("n_samples", [13, 15, 18])
+def test_a_last_frame_need_not_be_whole(n_samples):
+    """Its samples are those of the whole one."""
+    model = build(replace(SMALL, condition_post=True), n_condition=4)
+    wave, condition = torch.rand(2, 18) * 2 - 1, torch.randn(2, 4, 3)
+    with torch.no_grad():
+        whole, part = model(wave, condition), model(wave[:, :n_samples], condition)
+    assert part.shape[2] == n_samples
+    torch.testing.assert_close(part, whole[:, :, :n_samples])
 
 
 def test_nll_is_that_of_the_next_sample():

@@ -38,7 +38,9 @@ class MuLaw:
 
     def nll(self, parameters: Tensor, wave: Tensor) -> Tensor:
         """Logits (B, Q, S), wave (B, S) in [-1, 1] -> -log p of its class (B, S)."""
-        return F.cross_entropy(parameters.float(), mu_law.encode(wave, self.quantization_channels), reduction="none")
+        rows = parameters.float().transpose(1, 2).flatten(0, 1)  # (B S, Q), as they lie in memory
+        classes = mu_law.encode(wave, self.quantization_channels)
+        return F.cross_entropy(rows, classes.flatten(), reduction="none").view(classes.shape)
 
     def step(self, wave: Tensor) -> Tensor:
         """Width of a class at wave (any shape): a step of 2 / (Q - 1) through the slope of the expansion."""
