@@ -38,7 +38,7 @@ def test_the_line_stands_where_the_imagined_begins():
     figure = priors.spoken({"a": noise, "b": noise}, 8000, {"b": 0.4})
     assert not figure.axes[0].lines
     assert {line.get_xdata()[0] for line in figure.axes[1].lines} == {0.4}
-    assert {text.get_text() for text in figure.axes[1].texts} == {"recorded", "imagined"}
+    assert {text.get_text() for text in figure.axes[1].texts} == {"given", "imagined"}
 
 
 def test_curves_and_pairs_are_those_given():

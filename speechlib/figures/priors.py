@@ -20,7 +20,8 @@ COLOURS = {RECORDED: style.REFERENCE, IMAGINED: OURS}
 def costs(
     bits: Mapping[str, float], speakers: Mapping[str, Sequence[float]], plain: float, rate: float, ours: str = "prior"
 ) -> Figure:
-    """Bits per code of each measure as bars, a dot per speaker {measure: values}; the line is a plain index.
+    """Bits per code of each measure as bars, a dot per speaker {measure: values} in rising order; the line is a plain
+    index.
 
     `rate` (codes per second) makes bits per second of it, the axis on the right.
     """
@@ -32,14 +33,14 @@ def costs(
     for x, name in enumerate(names):
         values = np.sort(np.asarray(speakers[name], dtype=float))
         spread = x + 0.22 * (np.arange(len(values)) - (len(values) - 1) / 2) / max(len(values) / 2, 1)
-        ax.plot(spread, values, "o", color="0.25", markersize=3, label="a speaker" if x == 0 else None)
+        ax.plot(spread, values, "o", color="0.25", markersize=3)
     ax.axhline(plain, color=style.REFERENCE, linestyle="--", linewidth=1.2)
     ax.annotate(
         f"a plain index: {plain:.1f} bits", (len(names) - 0.5, plain), (0, 3), textcoords="offset points", ha="right"
     )
     ax.set_xticks(range(len(names)), names)
     ax.set(ylabel="bits per code", ylim=(0, 1.12 * plain), xlim=(-0.6, len(names) - 0.4))
-    ax.legend(loc="lower right", bbox_to_anchor=(1, 0.02), frameon=True, framealpha=0.9, edgecolor="none")
+    ax.set_title("bars: all codes; dots: one speaker each", fontsize=9, color="0.3", pad=3)
     right = ax.twinx()
     right.set(ylabel="bits per second", ylim=(0, 1.12 * plain * rate))
     right.spines["right"].set_visible(True)
@@ -51,14 +52,15 @@ def learning(
 ) -> Figure:
     """Bits per code over the steps of a training, of crops and of held-out crops `checked` (steps, bits); `marks`
     {name: bits} are lines to get below."""
-    ax = style.axes(None, height=3.2)
+    ax, last = style.axes(None, height=3.2), max(steps)
     ax.plot(steps, train, color=OURS, alpha=0.35, linewidth=1, label="a batch of the training part")
     ax.plot(*checked, "o-", color=OURS, markersize=3, label="validation part")
-    for name, value in marks.items():
+    for k, (name, value) in enumerate(marks.items()):  # names side by side: their lines may lie close together
         ax.axhline(value, color=style.REFERENCE, linestyle=":", linewidth=1.2)
-        ax.annotate(name, (steps[-1], value), (0, 2), textcoords="offset points", ha="right", va="bottom", size=9)
-    ax.set(xlabel="step", ylabel="bits per code", xlim=(0, steps[-1]))
-    ax.legend(loc="upper right", bbox_to_anchor=(1, 1.02))
+        place = last * (1 - 0.1 * (len(marks) - 1 - k))
+        ax.annotate(name, (place, value), (0, 2), textcoords="offset points", ha="right", va="bottom", size=9)
+    ax.set(xlabel="step", ylabel="bits per code", xlim=(0, last))
+    ax.legend(loc="center right", bbox_to_anchor=(1, 0.62))
     return ax.figure
 
 
@@ -74,7 +76,8 @@ def around_changes(milliseconds: Sequence[float], curves: Mapping[str, Sequence[
         "a new phone begins", (0, 1), (4, -2), xycoords=("data", "axes fraction"), textcoords="offset points",
         va="top", size=9, color="#007070",
     )  # fmt: skip
-    ax.set(xlabel="time from the change (ms)", ylabel="bits per code", ylim=(0, None))
+    top = max(float(np.max(values)) for values in curves.values())
+    ax.set(xlabel="time from the change (ms)", ylabel="bits per code", ylim=(0, 1.18 * top))
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return ax.figure
 
@@ -133,7 +136,7 @@ def spoken(waves: Mapping[str, Sequence[float]], sample_rate: int, begins: Mappi
 def _begin(ax: Axes, seconds: float) -> None:
     ax.axvline(seconds, color="w", linewidth=2.2)
     ax.axvline(seconds, color=OURS, linewidth=1.4, linestyle="--")
-    for text, side in ((RECORDED, "right"), (IMAGINED, "left")):
+    for text, side in (("given", "right"), (IMAGINED, "left")):
         ax.annotate(
             text, (seconds, 0.93), (-5 if side == "right" else 5, 0), xycoords=("data", "axes fraction"),
             textcoords="offset points", ha=side, va="top", color="w", size=9,

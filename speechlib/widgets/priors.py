@@ -50,11 +50,12 @@ def prior_explorer(trained, codec, part: str = "val", seconds: float = 3.0) -> E
         one = said(speaker, temperature, seed, round(given, 1) if begins else 0.0, beginning if begins else None)
         rate, wave = pack.config.sample_rate, one.wave.numpy()
         name = "nobody" if speaker == NOBODY else voice_name(pack, speaker)
-        waves, about = {f"imagined, {name}": wave}, "from nothing"
+        title = f"imagined, {name}"
+        waves, about, marks = {title: wave}, "from nothing", {}
         if begins:
             waves = {"the recording": wave_of(pack, beginning)[: len(wave)]} | waves
+            marks = {title: one.begins}
             about = f"after {one.begins:.1f} s of: {pack.text[beginning] or pack.utterances[beginning]}"
-        marks = {title: one.begins for title in waves} if begins else {}
         return {
             "about": f"<b>{escape(about)}</b>",
             "speech": picture(figures.spoken(waves, rate, marks), "spectrograms of " + " and ".join(waves)),
