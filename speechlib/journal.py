@@ -129,16 +129,19 @@ class Journal:
         runs.save_tensors(path, tensors, {"step": step})
 
     def layers(self, step: int, model: nn.Module) -> None:
-        """TensorBoard histograms of every weight and its gradient."""
-        for name, parameter in model.named_parameters():
-            self.board.add_histogram(f"weights/{name}", parameter, step, bins=BINS)
-            if parameter.grad is not None:
-                self.board.add_histogram(f"gradients/{name}", parameter.grad, step, bins=BINS)
+        """TensorBoard histograms of every weight and its gradient; of what is not finite none: `check` will tell it."""
+        shown = {f"weights/{name}": parameter for name, parameter in model.named_parameters()}
+        shown |= {f"gradients/{name}": p.grad for name, p in model.named_parameters() if p.grad is not None}
+        for name, tensor in shown.items():
+            if tensor.isfinite().all():
+                self.board.add_histogram(name, tensor, step, bins=BINS)
 
     def histograms(self, step: int, tensors: dict[str, Tensor]) -> None:
         """TensorBoard histograms of what a snapshot holds and of the distances of z_e (N, D) to codes (K, D); mean and
         variance of whatever is no integer."""
         tensors = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
+        if not all(tensor.isfinite().all() for tensor in tensors.values()):
+            return  # the next step's terms will not be finite either, and `check` will tell it
         z_e, codebook = tensors["z_e"], tensors["codebook"]
         if z_e.shape[1] == codebook.shape[1]:  # a softmax chooses by logits, not by distances
             tensors["distances"] = torch.cdist(z_e, codebook).square()

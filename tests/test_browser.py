@@ -170,6 +170,7 @@ def test_index_page_opens_from_the_file_system(page, smoke_batch):
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(index.as_uri())
     assert page.locator("article.card").count() == len(workbook.NOTEBOOKS)
+    page.wait_for_function("() => [...document.querySelectorAll('article.card img')].every(image => image.complete)")
     widths = page.eval_on_selector_all("article.card img", "images => images.map(image => image.naturalWidth)")
     assert len(widths) == len(workbook.NOTEBOOKS)
     assert min(widths) > 300

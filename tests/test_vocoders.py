@@ -104,7 +104,8 @@ def test_vocode_takes_an_utterance_or_features(untrained):
     x = untrained.data.pack.features(index, "log_mel")[:, :5]
     said = wavenet.vocode(untrained, x, seed=3)
     assert said.shape == (400,)
-    assert torch.equal(said, wavenet.vocode(untrained, index, n_samples=400, seed=3))
+    whole = wavenet.vocode(untrained, index, n_samples=400, seed=3)  # its fifth frame knows the sixth
+    assert torch.equal(said[:320], whole[:320])
     assert not torch.equal(said, wavenet.vocode(untrained, x, seed=4))
 
 

@@ -66,8 +66,9 @@ def test_a_sheet_is_the_same_as_one_by_one(codec):
     draws = systems.voicing(codec).draws
     (alone,) = systems.convert(codec, [(short, 1)], 0.2 if draws else 10)
     first, _ = systems.convert(codec, [(short, 1), (long, 0)], 0.2 if draws else 10)
-    if draws:
-        assert torch.equal(alone.wave, first.wave)
+    if draws:  # the last bands of the short one are drawn with an eye on the codes behind it
+        end = len(alone.wave) - 8 * codec.model.hop
+        torch.testing.assert_close(alone.wave[:end], first.wave[:end], atol=1e-3, rtol=0)
         return
     config = listening(pack.config.sample_rate)  # phases are guessed anew for each length: the bands are the same
     bands = [features.extract(s.wave, config)[:, :-10] for s in (alone, first)]
