@@ -170,6 +170,8 @@ def test_index_page_opens_from_the_file_system(page, smoke_batch):
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(index.as_uri())
     assert page.locator("article.card").count() == len(workbook.NOTEBOOKS)
+    for image in page.locator("article.card img").all():  # those far below load when they come into view
+        image.scroll_into_view_if_needed()
     page.wait_for_function("() => [...document.querySelectorAll('article.card img')].every(image => image.complete)")
     widths = page.eval_on_selector_all("article.card img", "images => images.map(image => image.naturalWidth)")
     assert len(widths) == len(workbook.NOTEBOOKS)
