@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from speechlib import mu_law
 from speechlib.errors import SpeechlibError, UnknownName
@@ -260,6 +261,56 @@ def test_mixture_draws_from_all_its_components():
     drawn = generate(model, n_samples=4000)
     assert (drawn > 0).float().mean().item() == pytest.approx(0.75, abs=0.03)
     assert isinstance(model.distribution, LogisticMixture)
+
+
+class GraphOnTheCPU(GraphWaveNet):
+    """All of the graph path but CUDA's recorder, which runs the steps to warm up, and later on the same buffers."""
+
+    device_type = "cpu"
+
+    def _record(self, steps):
+        steps()
+        return steps
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+@pytest.mark.parametrize(("temperature", "top_p"), [(1.0, 1.0), (0.7, 0.8), (0.0, 1.0)])
+def test_replayed_steps_draw_what_the_eager_step_draws(output, temperature, top_p):
+    """Also across blocks that are no multiple of what a replay makes, a change of temperature, and a prompt."""
+    model = build(replace(SMALL, output=output, speaker_dim=2), n_condition=4, n_speakers=3)
+    condition, speaker = torch.randn(1, 4, 20), torch.tensor([0, 2, 1])
+    uniform = torch.rand(3, 120, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    eager, graph = (path(model, condition, speaker, 3) for path in (EagerWaveNet, GraphOnTheCPU))
+    at = [memory.data_ptr() for memory in (graph.position, graph.rings, graph.history)]
+    for engine in (eager, graph):
+        engine.force(torch.linspace(-1, 1, 5).expand(3, -1))
+    for first, last, options in ((5, 37, (temperature, top_p)), (37, 90, (0.9, 1.0)), (90, 120, (0.9, 1.0))):
+        expected = eager.sample(uniform[:, first:last], *options)
+        assert torch.equal(graph.sample(uniform[:, first:last], *options), expected)
+    assert graph.position == eager.position == 120
+    assert at == [memory.data_ptr() for memory in (graph.position, graph.rings, graph.history)]
+    assert len(graph.recorded) == len({(temperature, top_p), (0.9, 1.0)})
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_a_step_can_be_recorded(output):
+    """A graph repeats kernels: a value that the host reads, or draws itself, would be frozen in it."""
+    model = build(replace(SMALL, output=output, speaker_dim=2), n_condition=4, n_speakers=3)
+    engine = EagerWaveNet(model, torch.randn(1, 4, 20), torch.tensor([0, 2]), 2)
+    uniform = torch.rand(2, 3, 2, dtype=torch.float64)
+    seen = set()
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, operation, types, arguments=(), options=None):
+            seen.add(operation)
+            return operation(*arguments, **(options or {}))
+
+    with Watch():
+        engine.sample(uniform, 0.7, 0.8)
+    names = {str(operation).split(".")[1] for operation in seen}
+    assert {"addmm", "tanh"} <= names
+    assert not names & {"_local_scalar_dense", "item", "is_nonzero", "nonzero", "equal", "masked_select"}
+    assert not [operation for operation in seen if torch.Tag.nondeterministic_seeded in operation.tags]
 
 
 @pytest.mark.gpu

@@ -4,6 +4,7 @@ A step is some two hundred small kernels, and starting each from Python takes lo
 STEPS samples at once. A step lasts about as long for a thousand streams as for one, so throughput grows with streams.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -17,19 +18,21 @@ STEPS = 16  # samples per replay; what is left of a block goes step by step
 
 
 class Recorded(NamedTuple):
-    graph: "torch.cuda.CUDAGraph"
-    uniform: Tensor  # (B, STEPS, 2) read by the graph
+    replay: Callable[[], None]
+    uniform: Tensor  # (B, STEPS, 2) read by it
     samples: Tensor  # (B, STEPS) written by it
 
 
 class GraphWaveNet(EagerWaveNet):
     """B streams of one model on a CUDA device; the same samples as EagerWaveNet."""
 
+    device_type = "cuda"
+
     def __init__(
         self, model: WaveNet, condition: Tensor | None = None, speaker: Tensor | None = None, n_streams: int = 1
     ):
         super().__init__(model, condition, speaker, n_streams)
-        if self.device.type != "cuda":
+        if self.device.type != self.device_type:
             raise SpeechlibError(f"CUDA graphs need a model on a CUDA device, this one is on {self.device}")
         self.recorded: dict[tuple[float, float], Recorded] = {}
 
@@ -42,27 +45,39 @@ class GraphWaveNet(EagerWaveNet):
         for part in uniform[:, :whole].split(STEPS, dim=1) if whole else ():
             recorded = self._recorded(part, temperature, top_p)
             recorded.uniform.copy_(part)
-            recorded.graph.replay()
+            recorded.replay()
             drawn.append(recorded.samples.clone())
         if whole < uniform.shape[1]:
             drawn.append(super().sample(uniform[:, whole:], temperature, top_p))
         return torch.cat(drawn, dim=1)
 
     def _recorded(self, like: Tensor, temperature: float, top_p: float) -> Recorded:
-        """The graph of STEPS samples; temperature and nucleus are constants in it."""
+        """STEPS samples from one buffer into another; temperature and nucleus are constants in it."""
         key = temperature, top_p
         if key not in self.recorded:
-            uniform = like.clone()
-            before = [memory.clone() for memory in (self.position, self.rings, self.history)]
-            side = torch.cuda.Stream(self.device)
-            side.wait_stream(torch.cuda.current_stream(self.device))
-            with torch.cuda.stream(side):  # libraries set themselves up on first use, which must not be recorded
-                super().sample(uniform[:, :2], temperature, top_p)
-            torch.cuda.current_stream(self.device).wait_stream(side)
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):  # recorded, not run
-                samples = super().sample(uniform, temperature, top_p)
-            for memory, value in zip((self.position, self.rings, self.history), before):
-                memory.copy_(value)  # in its place: the graph knows the address
-            self.recorded[key] = Recorded(graph, uniform, samples)
+            uniform, samples = like.clone(), like.new_empty(like.shape[:2], dtype=torch.float32)
+
+            def steps() -> None:
+                samples.copy_(EagerWaveNet.sample(self, uniform, temperature, top_p))
+
+            memories = self.position, self.rings, self.history
+            before = [memory.clone() for memory in memories]
+            replay = self._record(steps)
+            for memory, value in zip(memories, before):
+                memory.copy_(value)  # in its place: the recording knows the address
+            self.recorded[key] = Recorded(replay, uniform, samples)
         return self.recorded[key]
+
+    def _record(self, steps: Callable[[], None]) -> Callable[[], None]:
+        """What does `steps` again whenever it is called. The memory is that of some steps later afterwards."""
+        with torch.cuda.device(self.device):
+            side = torch.cuda.Stream()
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):  # libraries set themselves up on first use, which must not be recorded
+                steps()
+            torch.cuda.current_stream().wait_stream(side)
+            graph = torch.cuda.CUDAGraph()
+            # thread_local: a training in another thread of this process may go on meanwhile
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # recorded, not run
+                steps()
+        return graph.replay
