@@ -1,4 +1,4 @@
-"""Features of a wave and back: wave (..., S) -> features (..., C, T) -> wave (..., S'). Float32, on any device.
+"""Features of a wave: wave (..., S) -> features (..., C, T). Float32, on any device; `inversion` is the way back.
 
     log_mel       ln max(power mel spectrogram, floor); Slaney's scale and band areas: librosa.feature.melspectrogram
     mfcc          orthonormal DCT-II of the log_mel: librosa.feature.mfcc(S=log_mel)
@@ -26,7 +26,7 @@ from .errors import SpeechlibError, UnknownName
 
 KINDS = ("log_mel", "mfcc", "log_fbank", "psf_mfcc", "psf_logfbank")
 _PIECE = 10  # seconds transformed at once: longer stretches fall out of the cache (and a three-hour file out of memory)
-_PREEMPHASIS, _LIFTER = 0.97, 22  # defaults of python_speech_features
+PREEMPHASIS, _LIFTER = 0.97, 22  # defaults of python_speech_features
 _EPS = float(np.finfo(float).eps)  # what python_speech_features puts in the place of an energy of zero
 
 
@@ -109,7 +109,7 @@ def n_frames(n_samples: int, config: FeatureConfig) -> int:
 
 
 def n_samples(n_frames: int, config: FeatureConfig) -> int:
-    """Samples from the first frame to the last: what `to_audio` returns; `n_frames` of it is n_frames again."""
+    """Samples from the first frame to the last, as `inversion.to_audio` returns; `n_frames` of it is n_frames again."""
     return (n_frames - 1) * config.hop_length + (0 if config.is_centred else config.win_length)
 
 
@@ -144,7 +144,7 @@ def magnitudes(wave: torch.Tensor, config: FeatureConfig) -> torch.Tensor:
     """wave (..., S) -> magnitudes (..., n_fft // 2 + 1, T) of the spectrogram that the features begin with."""
     wave = torch.as_tensor(wave, dtype=torch.float32)
     flat, T = wave.reshape(-1, wave.shape[-1]), n_frames(wave.shape[-1], config)
-    power = _power(_segment(flat, 0, T, config), _tables(config, wave.device)[0], config)
+    power = _power(_segment(flat, 0, T, config), tables(config, wave.device)[0], config)
     return power.sqrt().float().view(*wave.shape[:-1], *power.shape[1:])
 
 
@@ -159,7 +159,7 @@ def deltas(features: torch.Tensor) -> torch.Tensor:
 
 def _statics(wave: torch.Tensor, first: int, last: int, config: FeatureConfig) -> torch.Tensor:
     """Frames first..last-1 of wave (B, S) -> (B, C, T), without differences."""
-    window, _, dct = _tables(config, wave.device)
+    window, _, dct = tables(config, wave.device)
     power = _power(_segment(wave, first, last, config), window, config)
     mel = torch.cat([weights @ power[:, bins] for weights, bins in _groups(config, wave.device)], dim=1)
     if config.is_centred:
@@ -184,25 +184,25 @@ def _segment(wave: torch.Tensor, first: int, last: int, config: FeatureConfig) -
     segment = wave[:, max(start - lead, 0) : min(stop, S)]
     if not config.is_centred:
         segment = segment.double()
-        rest = segment[:, 1:] - _PREEMPHASIS * segment[:, :-1]
+        rest = segment[:, 1:] - PREEMPHASIS * segment[:, :-1]
         segment = rest if lead else torch.cat([segment[:, :1], rest], dim=1)
     return F.pad(segment, (max(-start, 0), max(stop - S, 0)))
 
 
 def _power(segment: torch.Tensor, window: torch.Tensor, config: FeatureConfig) -> torch.Tensor:
     """(B, S) -> (B, n_fft // 2 + 1, T) squared magnitudes."""
-    spectrum = _stft(segment, window, config, center=False)
+    spectrum = stft(segment, window, config, center=False)
     power = spectrum.real.square() + spectrum.imag.square()
     return power if config.is_centred else power / config.n_fft
 
 
-def _stft(wave: torch.Tensor, window: torch.Tensor, config: FeatureConfig, center: bool) -> torch.Tensor:
+def stft(wave: torch.Tensor, window: torch.Tensor, config: FeatureConfig, center: bool) -> torch.Tensor:
     sizes = {"n_fft": config.n_fft, "hop_length": config.hop_length, "win_length": config.win_length}
     return torch.stft(wave, **sizes, window=window, center=center, pad_mode="constant", return_complex=True)
 
 
 @lru_cache(maxsize=64)
-def _tables(config: FeatureConfig, device: torch.device):
+def tables(config: FeatureConfig, device: torch.device):
     """Window (win_length,), bands (n_mels, bins) and liftered DCT (n_mfcc, n_mels), made once per config and device."""
     bands = filter_bank(config)
     empty = int((bands.sum(axis=1) == 0).sum())
@@ -225,7 +225,7 @@ def _tables(config: FeatureConfig, device: torch.device):
 def _groups(config: FeatureConfig, device: torch.device) -> list[tuple[torch.Tensor, slice]]:
     """The bands in four groups, each with the bins it touches: a third of the products of the whole matrix."""
     groups = []
-    for weights in _tables(config, device)[1].tensor_split(4):
+    for weights in tables(config, device)[1].tensor_split(4):
         touched = weights.sum(dim=0).nonzero().flatten()
         if len(touched):
             bins = slice(int(touched[0]), int(touched[-1]) + 1)
@@ -292,107 +292,6 @@ def _hz_to_slaney(hertz):
 
 def _slaney_to_hz(mel):
     return np.where(mel < 15, mel * 200 / 3, 1000 * np.exp((mel - 15) * np.log(6.4) / 27))
-
-
-# -- and back ----------------------------------------------------------------------------------------------------------
-
-
-def to_audio(
-    features: torch.Tensor, config: FeatureConfig, n_iter: int = 32, momentum: float = 0.99, seed: int = 0
-) -> torch.Tensor:
-    """features (..., C, T) -> wave (..., S) of n_samples(T) samples, on the features' device.
-
-    Cepstra go through the inverse DCT (what they left out is smooth), bands through non-negative least squares, and
-    phases come from the fast Griffin-Lim algorithm (Perraudin, Balazs & Soendergaard 2013; momentum 0 is Griffin & Lim
-    1984). Differences are not read: C may be all of the features or the statics alone. The random phases it begins with
-    depend on the seed only, and are the same for every item of a batch.
-    """
-    if features.shape[-2] not in (config.n_static, n_features(config)):
-        wanted = f"{n_features(config)} (or its {config.n_static} statics)"
-        raise SpeechlibError(f"features have {features.shape[-2]} rows, {config.kind} has {wanted}")
-    statics = features[..., : config.n_static, :].reshape(-1, config.n_static, features.shape[-1]).float()
-    wave = griffin_lim(_magnitudes(statics, config), config, n_iter, momentum, seed)
-    return wave.reshape(*features.shape[:-2], wave.shape[-1])
-
-
-def griffin_lim(
-    magnitude: torch.Tensor, config: FeatureConfig, n_iter: int = 32, momentum: float = 0.99, seed: int = 0
-) -> torch.Tensor:
-    """magnitude (B, n_fft // 2 + 1, T) -> wave (B, n_samples(T)) whose spectrogram comes close to it."""
-    n_bins, T = magnitude.shape[1:]
-    window = torch.hann_window(config.win_length, device=magnitude.device)
-    generator = torch.Generator().manual_seed(seed)
-    angles = torch.rand(n_bins, T, generator=generator).mul_(2 * math.pi).to(magnitude.device)
-    spectrum = torch.polar(magnitude, angles.expand_as(magnitude))
-    before = torch.zeros_like(spectrum)
-    for _ in range(n_iter):
-        now = _stft(_istft(spectrum, window, config, padded=False), window, config, center=True)
-        phase = now - before * (momentum / (1 + momentum))
-        spectrum = phase * (magnitude / phase.abs().clamp_(min=1e-16))
-        before = now
-    return _istft(spectrum, window, config)
-
-
-def _istft(spectrum: torch.Tensor, window: torch.Tensor, config: FeatureConfig, padded: bool = True) -> torch.Tensor:
-    """(B, bins, T) -> (B, S) from the centre of the first frame to that of the last; padded, all n_samples(T)."""
-    sizes = {"n_fft": config.n_fft, "hop_length": config.hop_length, "win_length": config.win_length}
-    length = max(1, (spectrum.shape[-1] - 1) * config.hop_length)
-    wave = torch.istft(spectrum, **sizes, window=window, length=length)
-    half = 0 if config.is_centred or not padded else config.win_length // 2
-    return F.pad(wave, (half, config.win_length - half)) if half else wave
-
-
-def shaped_noise(features: torch.Tensor, config: FeatureConfig, seed: int = 0) -> torch.Tensor:
-    """features (..., C, T) -> white noise (..., n_samples(T)) behind the filter that gives it their bands: a whisper.
-
-    The filter of each frame is the smooth spectrum that has the frame's bands, so the bands of the noise are right on
-    the average and stray as those of noise do. No phase is looked for: this is all that a spectrum alone can say.
-    """
-    statics = features[..., : config.n_static, :].reshape(-1, config.n_static, features.shape[-1]).float()
-    magnitude = _magnitudes(statics, config)
-    window = torch.hann_window(config.win_length, device=features.device)
-    generator = torch.Generator().manual_seed(seed)
-    length = max(1, (features.shape[-1] - 1) * config.hop_length)
-    white = torch.randn(length, generator=generator).to(features.device)
-    spectrum = _stft(white[None], window, config, center=True) / window.square().sum().sqrt()
-    wave = _istft(spectrum * magnitude, window, config)
-    return wave.reshape(*features.shape[:-2], wave.shape[-1])
-
-
-def _magnitudes(statics: torch.Tensor, config: FeatureConfig) -> torch.Tensor:
-    """Statics (B, C, T) -> magnitudes (B, bins, T) of the spectrogram."""
-    _, bands, dct = (table.float() for table in _tables(config, statics.device))
-    if not config.is_cepstral:
-        log_mel = statics
-    elif config.is_centred:
-        log_mel = dct.T @ statics
-    else:
-        # the lifter is undone twice: once for the weight, once more because the rows of `dct` carry it
-        lifter = dct.square().sum(dim=1)[:, None]
-        cepstrum = statics / lifter
-        cepstrum[:, 0] = 0  # it was replaced by the energy of the frame, which sets the level instead
-        log_mel = dct.T @ cepstrum
-    if config.is_centred:
-        # a band at the floor was silent: what it held cannot be told from nothing
-        return non_negative((log_mel.exp() - config.floor).clamp_(min=0), bands).sqrt()
-    power = non_negative(log_mel.exp(), bands)
-    if config.is_cepstral:
-        power = power * (statics[:, :1].exp() / power.sum(dim=1, keepdim=True).clamp(min=1e-20))
-    omega = torch.linspace(0, math.pi, power.shape[1], device=power.device)[:, None]
-    emphasis = 1 + _PREEMPHASIS**2 - 2 * _PREEMPHASIS * omega.cos()
-    return (0.375 * power * config.n_fft / emphasis).sqrt()  # 0.375: power that a Hann window keeps of a rectangle's
-
-
-def non_negative(mel: torch.Tensor, bands: torch.Tensor, n_iter: int = 30) -> torch.Tensor:
-    """Power (B, bins, T) >= 0 with bands @ power close to mel (B, n_mels, T): least squares by multiplicative updates.
-
-    Lee & Seung 2001, eq. 4. Each update lowers the squared error and keeps the sign, with nothing to solve or to clip.
-    """
-    gram, projected = bands.T @ bands, bands.T @ mel
-    power = projected / bands.sum(dim=0).clamp(min=1e-8).square()[:, None]
-    for _ in range(n_iter):
-        power = power * projected / (gram @ power).clamp_(min=1e-20)
-    return power
 
 
 # -- statistics --------------------------------------------------------------------------------------------------------

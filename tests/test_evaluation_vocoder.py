@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from speechlib import features, packs
+from speechlib import features, inversion, packs
 from speechlib.errors import SpeechlibError
 from speechlib.evaluation import pitch, vocoder
 from speechlib.features import FeatureConfig
@@ -148,7 +148,7 @@ def test_judge_refuses_a_wave_that_is_not_finite(speech):
 def test_shaped_noise_has_the_bands_of_the_speech_on_the_average(speech):
     """Over many draws the power in every band is that of the features: bins from 3 dB below to 1 above, few apart."""
     log_mel = speech.features(0, "log_mel")[:, :150]
-    made = torch.stack([features.shaped_noise(log_mel, CONFIG, seed) for seed in range(40)])
+    made = torch.stack([inversion.shaped_noise(log_mel, CONFIG, seed) for seed in range(40)])
     power = features.extract(made, CONFIG).exp().mean(0)
     spoken = torch.from_numpy(vocoder.is_speech(log_mel))
     strays = 10 * (power.clamp(min=1e-5).log10() - log_mel.exp().log10())[:, spoken]
@@ -159,8 +159,8 @@ def test_shaped_noise_has_the_bands_of_the_speech_on_the_average(speech):
 def test_shaped_noise_is_a_whisper(speech):
     """Bands and level are right, nothing is voiced; Griffin-Lim, which looks for phases, comes much closer."""
     wave, log_mel = speech.wave(0).numpy(), speech.features(0, "log_mel")
-    whisper = vocoder.judge(wave, features.shaped_noise(log_mel, CONFIG).numpy(), CONFIG)
-    found = vocoder.judge(wave, features.to_audio(log_mel, CONFIG).numpy(), CONFIG)
+    whisper = vocoder.judge(wave, inversion.shaped_noise(log_mel, CONFIG).numpy(), CONFIG)
+    found = vocoder.judge(wave, inversion.to_audio(log_mel, CONFIG).numpy(), CONFIG)
     assert abs(whisper["level"]) < 1.5
     assert whisper["pitch_kept"] < 0.1
     assert 3 < whisper["log_mel_distance"] < 7
@@ -172,7 +172,7 @@ def test_shaped_noise_is_a_whisper(speech):
 def test_shaped_noise_of_every_kind_has_its_bands(config):
     wave = torch.from_numpy(noise(1.0)) * torch.linspace(0.1, 1, 8000)
     x = features.extract(wave, config)
-    made = features.shaped_noise(x, config)
+    made = inversion.shaped_noise(x, config)
     again = features.extract(made, config)
     assert again.shape == x.shape
     assert (again[0] - x[0]).abs().median() < (x[0, -20:].mean() - x[0, :20].mean())  # louder where it was
@@ -180,8 +180,8 @@ def test_shaped_noise_of_every_kind_has_its_bands(config):
 
 def test_shaped_noise_depends_on_its_seed_only(speech):
     log_mel = speech.features(0, "log_mel")[:, :50]
-    one, same, other = (features.shaped_noise(log_mel, CONFIG, seed) for seed in (0, 0, 1))
+    one, same, other = (inversion.shaped_noise(log_mel, CONFIG, seed) for seed in (0, 0, 1))
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
     assert one.shape == (features.n_samples(50, CONFIG),)
-    assert torch.equal(features.shaped_noise(log_mel[None].expand(2, -1, -1), CONFIG)[1], one)
+    assert torch.equal(inversion.shaped_noise(log_mel[None].expand(2, -1, -1), CONFIG)[1], one)

@@ -1,7 +1,7 @@
 """What a vocoder is judged by, whichever it is: waves it made beside the recordings whose features it was given.
 
-Its honest lower rival is noise with the same bands (features.shaped_noise): whoever does not beat that by far has
-learned what a filter knows. The upper one of all without a model is Griffin-Lim (features.to_audio).
+Its honest lower rival is noise with the same bands (inversion.shaped_noise): whoever does not beat that by far has
+learned what a filter knows. The upper one of all without a model is Griffin-Lim (inversion.to_audio).
 """
 
 from collections.abc import Mapping, Sequence

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from ..evaluation import listener, vocoder
 from ..evaluation.probes import Reader
-from ..features import FeatureConfig, shaped_noise, to_audio
+from ..features import FeatureConfig
+from ..inversion import shaped_noise, to_audio
 from .data import Data, Trained
 
 if TYPE_CHECKING:

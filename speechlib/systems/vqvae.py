@@ -7,7 +7,8 @@ from .. import objectives, packs
 from ..batches import Batch, whole
 from ..evaluation import summarise
 from ..evaluation.clustering import agreement
-from ..features import n_features, to_audio
+from ..features import n_features
+from ..inversion import to_audio
 from ..models.vqvae import VQVAE
 from ..presets import Experiment
 from . import codes

@@ -209,7 +209,7 @@ class _Codebook:
         """What the decoder makes of code k held for HELD seconds, in each voice (in one, if it knows no voices)."""
         import torch
 
-        from .. import features
+        from .. import inversion
 
         model, config = self.trained.model, self.pack.config_of(self.trained.experiment.targets)
         voices = voices if model.speakers is not None else voices[:1]
@@ -218,7 +218,7 @@ class _Codebook:
             codes = torch.full((len(voices), n_codes), k)
             speaker = torch.tensor([self.pack.speakers.index(voice) for voice in voices])
             decoded = model.decode(model.quantizer.embed(codes), speaker, n_codes * model.config.stride)
-            return dict(zip(voices, features.to_audio(decoded.float(), config).cpu().numpy()))
+            return dict(zip(voices, inversion.to_audio(decoded.float(), config).cpu().numpy()))
 
 
 def _cells(points: np.ndarray) -> list[tuple[int, int]]:

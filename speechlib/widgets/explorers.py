@@ -82,7 +82,7 @@ def reconstruction_explorer(trained, part: str = "val") -> Explorer:
     """
     import torch
 
-    from .. import features, systems
+    from .. import inversion, systems
 
     pack, experiment = trained.data.pack, trained.experiment
     config = pack.config_of(experiment.targets)
@@ -103,7 +103,7 @@ def reconstruction_explorer(trained, part: str = "val") -> Explorer:
             said[f"codes, voice {voice_name(pack, speaker)}"] = systems.reconstruct(trained, i, speaker).cpu()
         error = (said["reconstruction"] - original).square().mean() / original.var(dim=-1).mean()
         shown = torch.stack(list(said.values()))[..., : round(INVERTED * config.frame_rate)]
-        waves = dict(zip(said, features.to_audio(shown, config).numpy()))
+        waves = dict(zip(said, inversion.to_audio(shown, config).numpy()))
         n_samples = next(iter(waves.values())).shape[-1]
         about = f"reconstruction error / variance: {error:.3g}"
         if shown.shape[-1] < original.shape[-1]:

@@ -4,7 +4,7 @@ import ipywidgets
 import numpy as np
 import torch
 
-from .. import features
+from .. import inversion
 from ..figures import windows as figures
 from .explorer import Explorer, picture
 from .explorers import voice_name
@@ -46,7 +46,7 @@ def interpolation_explorer(trained, windows, n_choices: int = 40) -> Explorer:
                 "between": shown[1],
                 "second": shown[2],
             }
-            waves = {name: features.to_audio(x, config).numpy() for name, x in heard.items()}
+            waves = {name: inversion.to_audio(x, config).numpy() for name, x in heard.items()}
         titles = ["first", f"{share:.1f} of the way", "second"]
         drawn = figures.rows({"window": shown.numpy()}, config.frame_rate, titles)
         return {
