@@ -5,6 +5,7 @@ from flat tensors on the pack's device by one index operation per tensor.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -55,7 +56,37 @@ class Order:
         return np.random.default_rng([self.seed, 0, epoch]).permutation(self.n_items)
 
 
-class Crops:
+@dataclass(eq=False)
+class Drawn:
+    """Pieces of `n_frames` from the utterances `indices` of a pack, `batch_size` at a time, each batch a function of
+    (seed, n): what crops and windows have in common."""
+
+    pack: Pack
+    indices: Sequence[int]
+    batch_size: int
+    n_frames: int
+    seed: int = 0
+    order: Order = field(init=False)
+
+    def __post_init__(self):
+        self.indices = np.asarray(self.indices, np.int64)
+        beyond = self.indices[(self.indices < 0) | (self.indices >= len(self.pack))]
+        if len(beyond):
+            raise SpeechlibError(
+                f"utterance {beyond[0]} is asked for, pack {self.pack.name} has {len(self.pack)} utterances"
+            )
+        if not len(self.indices):
+            raise SpeechlibError("no utterances to crop from: is this part of the split empty?")
+        if self.batch_size < 1 or self.n_frames < 1:
+            raise SpeechlibError(f"batch_size {self.batch_size} and n_frames {self.n_frames} must be 1 or more")
+
+    def __len__(self) -> int:
+        """Batches in which every item has come once."""
+        return len(self.order)
+
+
+@dataclass(eq=False)
+class Crops(Drawn):
     """Random crops of n_frames from the utterances `indices` of a pack.
 
     Utterances come in `Order`. Where one is longer than n_frames the crop begins anywhere with equal chance; where it
@@ -63,34 +94,16 @@ class Crops:
     first frame on.
     """
 
-    def __init__(
-        self,
-        pack: Pack,
-        indices: Sequence[int],
-        batch_size: int,
-        n_frames: int,
-        seed: int = 0,
-        inputs: str = "mfcc",
-        targets: str | None = None,
-        audio: bool = False,
-    ):
-        self.pack, self.indices = pack, np.asarray(indices, np.int64)
-        self.batch_size, self.n_frames, self.seed = batch_size, n_frames, seed
-        self.inputs, self.targets, self.audio = inputs, targets or inputs, audio
-        for kind in (self.inputs, self.targets):
-            pack.config_of(kind)
-        beyond = self.indices[(self.indices < 0) | (self.indices >= len(pack))]
-        if len(beyond):
-            raise SpeechlibError(f"utterance {beyond[0]} is asked for, pack {pack.name} has {len(pack)} utterances")
-        if not len(self.indices):
-            raise SpeechlibError("no utterances to crop from: is this part of the split empty?")
-        if batch_size < 1 or n_frames < 1:
-            raise SpeechlibError(f"batch_size {batch_size} and n_frames {n_frames} must be 1 or more")
-        self.order = Order(len(self.indices), batch_size, seed)
+    inputs: str = "mfcc"
+    targets: str | None = None  # those of `inputs` where it is None
+    audio: bool = False
 
-    def __len__(self) -> int:
-        """Batches in which every utterance has come once."""
-        return len(self.order)
+    def __post_init__(self):
+        self.targets = self.targets or self.inputs
+        for kind in (self.inputs, self.targets):
+            self.pack.config_of(kind)
+        super().__post_init__()
+        self.order = Order(len(self.indices), self.batch_size, self.seed)
 
     def batch(self, n: int) -> Batch:
         """The n-th batch, n = 0, 1, 2, ... without end."""

@@ -8,13 +8,14 @@ gathered from the pack's flat tensors, on their device: no frame is stored twice
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .batches import Order
+from .batches import Drawn, Order
 from .corpora.labels import SILENCES, strip_stress
 from .errors import SpeechlibError
 from .features import frame_times
@@ -82,7 +83,8 @@ class WindowBatch(NamedTuple):
     start: Tensor
 
 
-class Windows:
+@dataclass(eq=False)
+class Windows(Drawn):
     """All windows of the utterances `indices`, in batches that are a function of (seed, n).
 
     `phone`, `speaker`, `utterance` and `start` (N,) say what each window is; `phones` names the phones. `outside` (C,)
@@ -91,41 +93,27 @@ class Windows:
     middle of its phone, anew each time.
     """
 
-    def __init__(
-        self,
-        pack: Pack,
-        indices: Sequence[int],
-        batch_size: int,
-        n_frames: int,
-        seed: int = 0,
-        kind: str = "log_mel",
-        outside: Tensor | None = None,
-        shift: int = 0,
-    ):
-        if batch_size < 1 or n_frames < 1:
-            raise SpeechlibError(f"batch_size {batch_size} and n_frames {n_frames} must be 1 or more")
-        self.pack, self.n_frames, self.kind, self.seed, self.shift = pack, n_frames, kind, seed, shift
-        self.segments = segments(pack, indices, kind)
-        _, first, stop, self.phone, self.phones = self.segments
-        self.utterance = self.segments.utterance
+    kind: str = "log_mel"
+    outside: Tensor | None = None
+    shift: int = 0
+
+    def __post_init__(self):
+        super().__post_init__()
+        pack, C = self.pack, self.pack.n_features(self.kind)
+        self.segments = segments(pack, self.indices, self.kind)
+        self.utterance, first, stop, self.phone, self.phones = self.segments
         if not len(self.phone):
-            raise SpeechlibError(f"{len(indices)} utterances hold no phone: is this part of the split empty?")
+            raise SpeechlibError(f"{len(self.indices)} utterances hold no phone: is this part of the split empty?")
+        self.order = Order(self.n_windows, self.batch_size, self.seed)
         self.speaker = pack.speaker[self.utterance]
-        self.start = first + (stop - first) // 2 - n_frames // 2
-        self.order = Order(len(self.phone), batch_size, seed)
-        self._outside = torch.zeros(pack.n_features(kind)) if outside is None else outside.detach().float()
-        if self._outside.shape != (pack.n_features(kind),):
-            raise SpeechlibError(
-                f"outside has shape {tuple(self._outside.shape)}, {kind} has {pack.n_features(kind)} rows"
-            )
-        self._outside = self._outside.to(pack.device)
+        self.start = first + (stop - first) // 2 - self.n_frames // 2
+        self.outside = torch.zeros(C) if self.outside is None else self.outside.detach().float()
+        if self.outside.shape != (C,):
+            raise SpeechlibError(f"outside has shape {tuple(self.outside.shape)}, {self.kind} has {C} rows")
+        self.outside = self.outside.to(pack.device)
         low = pack.first_frame[self.utterance]
         numbers = np.stack([self.phone, self.speaker, self.utterance, self.start, low, pack.n_frames[self.utterance]])
         self._numbers = torch.from_numpy(numbers).to(pack.device)  # (6, N)
-
-    def __len__(self) -> int:
-        """Batches in which every window has come once."""
-        return len(self.order)
 
     @property
     def n_windows(self) -> int:
@@ -142,7 +130,7 @@ class Windows:
         which = torch.from_numpy(np.asarray(which, np.int64)).to(self._numbers.device)
         phone, speaker, utterance, start, low, length = self._numbers[:, which]
         start = start + torch.as_tensor(beside, device=start.device)
-        inputs = cut(self.pack.frames[self.kind], low, length, start, self.n_frames, self._outside)
+        inputs = cut(self.pack.frames[self.kind], low, length, start, self.n_frames, self.outside)
         return WindowBatch(inputs, phone, speaker, utterance, start)
 
     def labels(self, which: Sequence[int]) -> np.ndarray:

@@ -1,21 +1,17 @@
 """VAE on phone windows."""
 
+from functools import partial
+
 from .. import objectives
-from ..features import n_features
 from ..models.vae import VAE
-from ..presets import Experiment
 from .data import Trained
-from .windows import fit, sample_checks, scores_of_parts, windows_of
+from .windows import fit, new_of, sample_checks, scores_of_parts, windows_of
 
 __all__ = ["batches_of", "fit", "new", "objective", "scores"]
 
 objective = objectives.vae
 batches_of = windows_of
-
-
-def new(experiment: Experiment, n_speakers: int) -> VAE:
-    sizes = {config.kind: n_features(config) for config in experiment.pack.features}
-    return VAE(experiment.model, sizes[experiment.inputs], experiment.training.n_frames)
+new = partial(new_of, VAE)
 
 
 def scores(trained: Trained) -> dict[str, float]:

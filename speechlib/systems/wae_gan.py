@@ -1,22 +1,19 @@
 """WAE-GAN on phone windows: a critic tells the points of windows from draws, an encoder learns to fool it."""
 
+from functools import partial
+
 from .. import objectives
 from ..alternation import Player
-from ..features import n_features
 from ..models.wae import WAEGAN
 from ..presets import Experiment
 from .data import Trained
-from .windows import fit, sample_checks, scores_of_parts, windows_of
+from .windows import fit, new_of, sample_checks, scores_of_parts, windows_of
 
 __all__ = ["batches_of", "fit", "new", "objective", "players", "scores"]
 
 objective = objectives.wae_gan_coder
 batches_of = windows_of
-
-
-def new(experiment: Experiment, n_speakers: int) -> WAEGAN:
-    sizes = {config.kind: n_features(config) for config in experiment.pack.features}
-    return WAEGAN(experiment.model, sizes[experiment.inputs], experiment.training.n_frames)
+new = partial(new_of, WAEGAN)
 
 
 def players(experiment: Experiment) -> list[Player]:

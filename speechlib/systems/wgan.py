@@ -1,22 +1,19 @@
 """WGAN-GP on phone windows."""
 
+from functools import partial
+
 from .. import objectives
 from ..alternation import Player
-from ..features import n_features
 from ..models.wgan import WGAN
 from ..presets import Experiment
 from .data import Trained
-from .windows import fit, mean_terms, sample_checks, windows_of
+from .windows import fit, mean_terms, new_of, sample_checks, windows_of
 
 __all__ = ["batches_of", "fit", "new", "objective", "players", "scores"]
 
 objective = objectives.wgan_distance
 batches_of = windows_of
-
-
-def new(experiment: Experiment, n_speakers: int) -> WGAN:
-    sizes = {config.kind: n_features(config) for config in experiment.pack.features}
-    return WGAN(experiment.model, sizes[experiment.inputs], experiment.training.n_frames)
+new = partial(new_of, WGAN)
 
 
 def players(experiment: Experiment) -> list[Player]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import packs
+from ..features import n_features
 from ..presets import Experiment
 from ..windows import WindowBatch, Windows, overlap, slide
 from .data import Data, Trained, device_of
@@ -26,6 +27,12 @@ def windows_of(experiment: Experiment, data: Data, part: str = "train") -> Windo
     shift = model.shift if part == "train" else 0
     size = config.batch_size, config.n_frames, experiment.seed
     return Windows(data.pack, data.split[part], *size, experiment.inputs, outside, shift)
+
+
+def new_of(kind: Callable[..., nn.Module], experiment: Experiment, n_speakers: int) -> nn.Module:
+    """A model of this kind for the experiment's windows; none of them knows speakers."""
+    sizes = {config.kind: n_features(config) for config in experiment.pack.features}
+    return kind(experiment.model, sizes[experiment.inputs], experiment.training.n_frames)
 
 
 def fit(model: nn.Module, experiment: Experiment, data: Data) -> None:
