@@ -6,6 +6,7 @@ from importlib import import_module
 from ..errors import UnknownName
 
 _PLACES = {
+    "melnet": ("melnet", "MelNet"),
     "prior": ("prior", "Prior"),
     "vae": ("vae", "VAE"),
     "wae": ("wae", "WAE"),

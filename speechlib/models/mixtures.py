@@ -1,0 +1,68 @@
+"""A mixture of K Gaussians for one number: parameters (..., 3 K) of a network -> NLL in nats, or samples.
+
+Vasquez & Lewis 2019, arXiv 1906.01083: means as they come, deviations through exp, weights through softmax.
+The density of a continuous value: its NLL may be negative, and changes with the unit by the logarithm of the scale.
+
+A deviation is never less than `min_sigma`, in the loss and in sampling alike. Samples are a function of the parameters
+and of two uniform numbers: the first chooses the component, the second gives the place within it.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .distributions import choose
+
+_EDGE = 1e-7  # uniforms are kept this far from 0 and 1: a deviate is finite
+
+
+class Components(NamedTuple):
+    """Of each mixture (..., K): log pi, mu, log sigma."""
+
+    log_weight: Tensor
+    mean: Tensor
+    log_sigma: Tensor
+
+
+@dataclass(frozen=True)
+class GaussianMixture:
+    """Parameters (..., 3K) are logits, means and log-deviations of K components."""
+
+    n_mixtures: int = 10
+    min_sigma: float = 1e-5
+
+    @property
+    def n_parameters(self) -> int:
+        return 3 * self.n_mixtures
+
+    def components(self, parameters: Tensor) -> Components:
+        logits, mean, log_sigma = parameters.float().chunk(3, dim=-1)
+        return Components(F.log_softmax(logits, dim=-1), mean, log_sigma.clamp(min=math.log(self.min_sigma)))
+
+    def nll(self, parameters: Tensor, x: Tensor) -> Tensor:
+        """Parameters (..., 3K), x (...) -> -log density (...), by log-sum-exp: no density is ever formed."""
+        log_weight, mean, log_sigma = self.components(parameters)
+        squared = ((x[..., None] - mean) * (-log_sigma).exp()).square()
+        return -torch.logsumexp(log_weight - log_sigma - 0.5 * (squared + math.log(2 * math.pi)), dim=-1)
+
+    def sample(
+        self, parameters: Tensor, uniform: Tensor, temperature: float = 1.0, weight_temperature: float = 1.0
+    ) -> Tensor:
+        """Parameters (B, 3K), uniform (B, 2) -> x (B,).
+
+        `temperature` multiplies the deviation (0: the mean), `weight_temperature` divides the logits of the weights
+        (0: the most probable component).
+        """
+        logits, mean, log_sigma = parameters.float().chunk(3, dim=-1)
+        component = choose(logits, uniform[:, 0], weight_temperature)[:, None]
+        sigma = log_sigma.gather(1, component)[:, 0].exp().clamp(min=self.min_sigma)
+        return mean.gather(1, component)[:, 0] + temperature * sigma * self.deviate(uniform[:, 1])
+
+    @staticmethod
+    def deviate(uniform: Tensor) -> Tensor:
+        """Standard normal deviates of uniforms (any shape)."""
+        return torch.special.ndtri(uniform.double().clamp(_EDGE, 1 - _EDGE)).float()
