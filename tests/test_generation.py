@@ -30,6 +30,8 @@ def build(config: WaveNetConfig, n_condition=0, n_speakers=0, seed=0) -> WaveNet
     for parameter in model.parameters():  # biases begin at zero: a test would not miss them
         if parameter.ndim == 1:
             torch.nn.init.normal_(parameter, std=0.2)
+    if model.context is not None:  # it begins as the identity
+        torch.nn.init.normal_(model.context.layers[-1].weight, std=0.2)
     return model
 
 
@@ -56,6 +58,7 @@ def random_case(seed: int):
         upsampling=str(pick.choice(["repeat", "smoothed"])),
         scales=((2, 3), (10,), (4, 4))[int(pick.integers(3))],
         condition_kernel=int(pick.choice([1, 3])),
+        context_channels=int(pick.choice([0, 6])),
         condition_post=bool(pick.integers(2)),
         speaker_dim=3 * spoken,
         weight_norm=bool(pick.integers(2)),

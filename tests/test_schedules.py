@@ -58,6 +58,15 @@ def test_the_second_stage_keeps_encoder_and_codes_of_the_first(workspace):
     assert loss.iloc[-1] < loss.iloc[0]
 
 
+def test_a_stage_goes_on_from_the_one_before_with_nothing_frozen(workspace):
+    second = systems.train(replace(smoke(**{"training.learning_rate": 1e-9}), source=smoke()))
+    first = runs.require(smoke(), "systems.train")
+    start = files.read_json(second.path / "start.json")
+    assert start["from"] == str(first.checkpoint) and not start["new_here"] and not start["left_there"]
+    before, after = load_tensors(first.checkpoint)[0], load_tensors(second.checkpoint)[0]
+    torch.testing.assert_close(after["encoder.conv_1.weight"], before["encoder.conv_1.weight"], rtol=0, atol=1e-6)
+
+
 def test_a_second_stage_of_another_encoder_is_refused(workspace):
     """What is frozen would else stay as it was drawn, and nobody would notice."""
     with pytest.raises(SpeechlibError, match=r"would keep encoder\..* Are encoder and quantizer those of the other"):

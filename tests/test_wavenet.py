@@ -124,6 +124,27 @@ def test_a_frame_enters_where_it_begins():
     assert changed.min() == 2 * 6
 
 
+def test_a_frame_is_read_with_exactly_its_neighbours_within_reach():
+    model = build(replace(SMALL, context_channels=32), n_condition=4)
+    torch.nn.init.normal_(model.context.layers[-1].weight)
+    wave, condition = torch.rand(1, 6 * 12) * 2 - 1, torch.randn(1, 4, 12)
+    other = condition.clone()
+    other[:, :, 6] += 1
+    with torch.no_grad():
+        frames = (model.frames(condition) != model.frames(other)).any(1)[0].nonzero().flatten()
+        samples = (model(wave, condition) != model(wave, other)).any(1)[0].nonzero().flatten()
+    assert frames.tolist() == list(range(6 - model.context.reach, 6 + model.context.reach + 1))
+    assert samples.min() == 6 * (6 - model.context.reach)
+
+
+def test_context_changes_nothing_until_it_has_learned():
+    alone, context = (build(replace(SMALL, context_channels=width), n_condition=4) for width in (0, 5))
+    torch.nn.init.zeros_(context.context.layers[-1].bias)  # as it was made: `build` draws biases
+    context.load_state_dict(alone.state_dict(), strict=False)
+    wave, condition = torch.rand(1, 18) * 2 - 1, torch.randn(1, 4, 3)
+    torch.testing.assert_close(context(wave, condition), alone(wave, condition), rtol=0, atol=0)
+
+
 # -- against something simpler -----------------------------------------------------------------------------------------
 
 

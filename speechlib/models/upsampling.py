@@ -29,3 +29,34 @@ class Smoothed(nn.Module):
             x = x.repeat_interleave(s, dim=2).flatten(0, 1)[:, None]  # (B * C, 1, T s): one filter for all channels
             x = layer(x)[:, 0].unflatten(0, (-1, channels))
         return x
+
+
+class Context(nn.Module):
+    """Condition (B, C, T) -> (B, C, T): every frame read with the `reach` frames on each side of it.
+
+    A frame plus what three convolutions make of its surroundings; the last begins at zero, so that a network that was
+    trained without them goes on from where it was. One frame does not tell where a voice is going, nor the pitch of a
+    low one: its window holds hardly three periods.
+    """
+
+    KERNELS = (5, 3, 1)
+
+    def __init__(self, n_channels: int, width: int):
+        super().__init__()
+        widths = (n_channels, width, width, n_channels)
+        self.layers = nn.ModuleList(
+            nn.Conv1d(n_in, n_out, kernel, padding=kernel // 2)
+            for n_in, n_out, kernel in zip(widths, widths[1:], self.KERNELS)
+        )
+        nn.init.zeros_(self.layers[-1].weight)
+        nn.init.zeros_(self.layers[-1].bias)
+
+    @property
+    def reach(self) -> int:
+        return sum(kernel // 2 for kernel in self.KERNELS)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        x = frames
+        for layer in self.layers[:-1]:
+            x = F.relu(layer(x))
+        return frames + self.layers[-1](x)

@@ -24,7 +24,7 @@ from ..errors import SpeechlibError, UnknownName
 from .distributions import Distribution, Gaussian, LogisticMixture, MuLaw
 from .excitation import Emphasis, Envelope, Filters, held, whiten
 from .standardise import Standardise
-from .upsampling import Smoothed
+from .upsampling import Context, Smoothed
 
 OUTPUTS = ("mu_law", "logistic", "gaussian")
 UPSAMPLINGS = ("repeat", "smoothed")
@@ -50,6 +50,7 @@ class WaveNetConfig:
     scalar_input: bool = False  # mu_law: the companded value as one channel, instead of an embedding of the class
     residual_scale: float = math.sqrt(0.5)  # 1.0 = a plain sum
     skip_scale: float | None = None  # None = sqrt(1 / n_layers)
+    context_channels: int = 0  # width of what reads a frame of the condition with those around it; 0 = each by itself
     upsampling: str = "repeat"  # of the condition: "repeat", or "smoothed" by learned filters
     scales: tuple[int, ...] = (4, 4, 4, 4)  # their product is the hop: samples per frame of the condition
     condition_kernel: int = 1  # smoothed: frames that the first convolution sees
@@ -184,6 +185,9 @@ class WaveNet(nn.Module):
         # one product for all layers, cut into pieces: rows [0, G) are layer 0's, the last may be the output stage's
         self.condition = _conv(n_condition, width, 1, config.weight_norm, bias=False) if n_condition else None
         self.inputs = Standardise(n_condition)  # the condition comes as it is measured; the identity until `fit`
+        self.context = (
+            Context(n_condition, config.context_channels) if n_condition and config.context_channels else None
+        )
         self.excitation = _excitation(config, n_condition)
         self.upsample = None  # "repeat" needs none: it commutes with the product and happens behind it
         if n_condition and config.upsampling == "smoothed":
@@ -283,6 +287,8 @@ class WaveNet(nn.Module):
                 "condition and wave must cover the same stretch (was the wave cut after the condition was made?)"
             )
         condition = self.inputs(condition)
+        if self.context is not None:
+            condition = self.context(condition)
         return condition if self.upsample is None else self.upsample(condition)
 
     def conditions(self, condition: Tensor | None, speaker: Tensor | None, n_samples: int) -> list[Tensor | None]:

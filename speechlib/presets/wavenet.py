@@ -2,7 +2,8 @@
 
 `paper` and its siblings are the recipes of r9y9/wavenet_vocoder on LJSpeech (egs/mulaw256, egs/mol, egs/gaussian).
 `demo` speaks at 8 kHz, as a telephone does: half the samples, and half the network that is needed to see two periods
-of a voice. `long` is `demo` trained for hours on one core: the checkpoint that comes with the package is its result.
+of a voice. `long` is `demo` trained for hours on one core, after a `first` stage that hears every frame by itself: the
+checkpoint that comes with the package is its result.
 """
 
 from dataclasses import replace
@@ -77,6 +78,7 @@ _demo = Experiment(
         skip_channels=64,
         scales=(8, 10),
         front_kernel=16,
+        context_channels=64,
         scalar_input=True,  # learns faster than a table of classes that do not know their order
         envelope=24,
         dither=3e-4,  # -70 dB: two or three classes
@@ -99,12 +101,15 @@ _demo = Experiment(
 _smoke = replace(
     _demo,
     preset="smoke",
-    model=replace(_demo.model, n_layers=8, residual_channels=16, gate_channels=32, skip_channels=32),
+    model=replace(
+        _demo.model, n_layers=8, residual_channels=16, gate_channels=32, skip_channels=32, context_channels=16
+    ),
     training=replace(_demo.training, steps=30, batch_size=2, n_frames=25, log_every=1, warmup=5, validate_every=10),
 )
-_long = replace(
+_first = replace(
     _demo,
-    preset="long",
+    preset="first",
+    model=replace(_demo.model, context_channels=0),
     training=replace(
         _demo.training,
         steps=8_000,
@@ -116,5 +121,16 @@ _long = replace(
         checkpoint_every=250,
     ),
 )
+_long = replace(
+    _demo,
+    preset="long",
+    source=_first,
+    training=replace(
+        _first.training,
+        steps=14_000,
+        learning_rate=1.5e-3,
+        learning_rates=((5_000, 1e-3), (9_000, 5e-4), (12_500, 1.5e-4)),
+    ),
+)
 
-PRESETS = {preset.preset: preset for preset in (_smoke, _demo, _long, _paper, _paper_logistic, _paper_gaussian)}
+PRESETS = {preset.preset: preset for preset in (_smoke, _demo, _first, _long, _paper, _paper_logistic, _paper_gaussian)}

@@ -133,7 +133,7 @@ def _descend(experiment: Experiment, data: Data, run: Run, progress: Progress | 
     config, snapshot = experiment.training, None
     if config.record_codebook or config.record_histograms:
         snapshot = _snapshot(experiment, validation.batch(0))
-    if config.frozen and experiment.source:  # they are to stay what the source made of them
+    if experiment.source and experiment.source.system == experiment.system:  # a stage before: go on from its weights
         config = replace(config, start_from=str(train(experiment.source, progress).checkpoint))
     if hasattr(system, "players"):
         turns = system.players(experiment), batches_of(experiment, data), config
