@@ -9,6 +9,7 @@ import torch
 from speechlib import audio, features, inversion
 from speechlib._torchaudio import torchaudio
 from speechlib.errors import SpeechlibError
+from speechlib.evaluation import distortion
 from speechlib.features import LOG_FBANK, LOG_MEL, MFCC39, PSF_LOGFBANK39, PSF_MFCC39, extract
 from speechlib.inversion import to_audio
 
@@ -124,3 +125,170 @@ def test_rows_that_are_not_the_features_are_named():
     with pytest.raises(SpeechlibError, match="80 rows, mfcc has 39 .or its 13 statics."):
         to_audio(torch.zeros(1, 80, 10), MFCC39)
     assert to_audio(torch.zeros(1, 13, 10), MFCC39, n_iter=1).shape == (1, 1440)
+
+
+# -- phases, step by step ----------------------------------------------------------------------------------------------
+
+
+def inconsistency(wave: torch.Tensor, magnitude: torch.Tensor, config) -> torch.Tensor:
+    """|| |STFT| - magnitude || (B,) over all n_fft bins: those between the first and the last count twice."""
+    twice = torch.full((magnitude.shape[1], 1), 2.0)
+    twice[[0, -1]] = 1
+    window = torch.hann_window(config.win_length)
+    sizes = {"n_fft": config.n_fft, "hop_length": config.hop_length, "win_length": config.win_length}
+    found = torch.stft(wave, **sizes, window=window, pad_mode="constant", return_complex=True).abs()
+    return (twice * (found - magnitude).square()).sum((1, 2)).sqrt()
+
+
+@pytest.mark.parametrize("config", [LOG_MEL, replace(LOG_FBANK, win_length=300, hop_length=100)])
+def test_without_momentum_no_iteration_leads_away(config, speech):
+    """Griffin & Lim 1984, section III: the distance to the magnitudes asked for never grows."""
+    waves = speech[:24_000].view(2, -1)
+    wanted = inversion._magnitudes(extract(waves, config), config)
+    errors = torch.stack(
+        [inconsistency(inversion.griffin_lim(wanted, config, n, 0.0), wanted, config) for n in range(12)]
+    )
+    assert (errors.diff(dim=0) <= 1e-4 * errors[0]).all()
+    assert (errors[-1] < 0.5 * errors[0]).all()
+
+
+def test_a_start_lends_its_phases(speech):
+    """From the wave itself no iteration is needed; what is left is what the bands lost."""
+    magnitude = features.magnitudes(speech[None], LOG_MEL)
+    back = inversion.griffin_lim(magnitude, LOG_MEL, 0, start=speech[None])
+    torch.testing.assert_close(back[0], speech[: back.shape[1]], atol=1e-4, rtol=0)
+    log_mel = extract(speech, LOG_MEL)
+    known, guessed = (convergence(speech, to_audio(log_mel, LOG_MEL, 4, start=start)) for start in (speech, None))
+    assert known < 0.5 * guessed
+
+
+@every_kind
+def test_a_start_is_placed_where_the_frames_lie(config, speech):
+    found = extract(speech[:16_000], config)
+    n = features.n_samples(found.shape[1], config)
+    start = torch.nn.functional.pad(speech[:16_000], (0, max(0, n - 16_000)))
+    near, far = (
+        to_audio(found, config, 0, start=torch.roll(start, shift)) - start[:n] for shift in (0, config.hop_length // 2)
+    )
+    assert near.norm() < 0.8 * far.norm()
+
+
+# -- features asked for ------------------------------------------------------------------------------------------------
+
+REFINED = [LOG_MEL, LOG_FBANK, MFCC39, PSF_LOGFBANK39]
+
+
+@pytest.mark.parametrize("config", REFINED, ids=lambda config: config.kind)
+def test_lbfgs_comes_nearer_to_the_features_than_griffin_lim(config, speech):
+    wanted = extract(speech[:32_000].view(2, -1), config)
+    begin = to_audio(wanted, config)
+    rough, few, many = (
+        inversion.convergence(w, wanted, config)
+        for w in (begin, *(inversion.refine(wanted, config, n) for n in (5, 40)))
+    )
+    assert (few < rough).all()
+    assert (many < 0.5 * rough).all()
+
+
+def test_lbfgs_comes_nearer_to_the_speech_too(speech):
+    """Not only to the bands: bins between them, in frames of other lengths, are nearer as well."""
+    log_mel = extract(speech, LOG_MEL)
+    begin = to_audio(log_mel, LOG_MEL)
+    assert convergence(speech, inversion.refine(log_mel, LOG_MEL, 60, start=begin)) < convergence(speech, begin)
+
+
+@pytest.mark.real
+def test_real_speech_is_refined(real_data):
+    for path in sorted(real_data.glob("librispeech_mini/**/*.flac"))[::40]:
+        wave = torch.from_numpy(audio.read(path, 16_000)[0])[:48_000]
+        log_mel = extract(wave, LOG_MEL)
+        begin = to_audio(log_mel, LOG_MEL)
+        refined = inversion.refine(log_mel, LOG_MEL, start=begin)
+        assert convergence(wave, refined) < convergence(wave, begin)
+        rough, fine = (inversion.convergence(w, log_mel, LOG_MEL) for w in (begin, refined))
+        assert fine < 0.5 * rough
+
+
+@pytest.mark.parametrize("config", REFINED, ids=lambda config: config.kind)
+def test_refining_a_batch_gives_what_its_items_give(config, speech):
+    """One torch.optim.LBFGS over a batch would not: its step and its curvature are those of all items together."""
+    waves = torch.stack([speech[:8_000], 0.1 * speech[20_000:28_000], torch.zeros(8_000)])
+    wanted = extract(waves.view(3, 1, -1), config)
+    batch = inversion.refine(wanted, config, 6)
+    assert batch.shape[:2] == (3, 1)
+    for item, features_ in zip(batch[:, 0], wanted[:, 0]):
+        torch.testing.assert_close(item, inversion.refine(features_, config, 6), atol=2e-4, rtol=0)
+    assert batch[2].abs().max() < 1e-4
+
+
+def test_convergence_is_that_of_band_amplitudes(speech):
+    log_mel = extract(speech, LOG_MEL)
+    assert inversion.convergence(speech, log_mel, LOG_MEL) == 0
+    quiet = inversion.convergence(0.9 * speech, log_mel, replace(LOG_MEL, floor=1e-12))
+    assert float(quiet) == pytest.approx(0.1, abs=1e-3)
+    assert float(inversion.convergence(0 * speech, log_mel, LOG_MEL)) == pytest.approx(1, abs=0.02)
+    bands = [(x / 2).exp() for x in (log_mel, extract(speech.flip(0), LOG_MEL))]
+    expected = distortion.spectral_convergence(*bands)
+    assert float(inversion.convergence(speech.flip(0), log_mel, LOG_MEL)) == pytest.approx(expected, rel=1e-4)
+
+
+def quadratic(curvature: torch.Tensor, centre: torch.Tensor):
+    return lambda x: 0.5 * (curvature * (x - centre).square()).sum(1)
+
+
+def test_lbfgs_finds_the_lowest_point_of_every_bowl():
+    """Rosenbrock's valley, and bowls a thousand times as steep one way as another, of different depths at once."""
+    curvature = torch.logspace(0, 3, 20, dtype=torch.float64).expand(3, -1) * torch.tensor([[1.0], [1e-3], [1e4]])
+    centre = torch.randn(3, 20, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found = inversion.lbfgs(quadratic(curvature, centre), torch.ones_like(centre), 300)
+    torch.testing.assert_close(found, centre, atol=1e-3, rtol=0)
+    rosenbrock = lambda x: (1 - x[:, 0]).square() + 100 * (x[:, 1] - x[:, 0].square()).square()  # noqa: E731
+    start = torch.tensor([[-1.2, 1.0], [3.0, -2.0]], dtype=torch.float64)
+    torch.testing.assert_close(inversion.lbfgs(rosenbrock, start, 100), torch.ones_like(start), atol=1e-4, rtol=0)
+
+
+def test_lbfgs_never_climbs_and_rests_where_it_is_lowest():
+    loss = lambda x: (x.square().sum(1) + 1).log() + x.sin().square().sum(1)  # noqa: E731
+    start = torch.randn(4, 6, generator=torch.Generator().manual_seed(0)) * 3
+    losses = torch.stack([loss(inversion.lbfgs(loss, start, n)) for n in range(15)])
+    assert (losses.diff(dim=0) <= 0).all()
+    assert torch.equal(inversion.lbfgs(loss, torch.zeros(2, 6), 5), torch.zeros(2, 6))
+
+
+def test_lbfgs_gets_as_far_as_that_of_torch(speech):
+    """As many evaluations for each, by torch's own with its strong Wolfe search: ours is to be within a tenth."""
+    wanted = extract(speech[None, :16_000], LOG_MEL)
+    begin = to_audio(wanted, LOG_MEL)
+    x = begin.clone().requires_grad_()
+    theirs = torch.optim.LBFGS([x], max_iter=30, max_eval=33, history_size=5, line_search_fn="strong_wolfe")
+
+    def closure():
+        theirs.zero_grad()
+        found, asked = ((f / 2).exp() for f in (extract(x, LOG_MEL), wanted))
+        loss = (found - asked).square().sum() / asked.square().sum()
+        loss.backward()
+        return loss
+
+    theirs.step(closure)
+    ours = inversion.refine(wanted, LOG_MEL, 30, start=begin)
+    a, b = (float(inversion.convergence(w, wanted, LOG_MEL)) for w in (ours, x.detach()))
+    assert a < 1.1 * b
+
+
+# -- what cannot be done -----------------------------------------------------------------------------------------------
+
+
+def test_what_has_no_sound_is_refused_with_a_reason():
+    log_mel = torch.zeros(2, 80, 10)
+    with pytest.raises(SpeechlibError, match=r"start is \(2, 1700\), but 2 items of 10 frames are 1440 samples each"):
+        to_audio(log_mel, LOG_MEL, start=torch.zeros(2, 1700))
+    with pytest.raises(SpeechlibError, match=r"start is \(1, 1440\), but 2 items"):
+        inversion.refine(log_mel, LOG_MEL, start=torch.zeros(1440))
+    with pytest.raises(SpeechlibError, match="13 rows, log_mel has 80"):
+        inversion.refine(torch.zeros(13, 10), LOG_MEL)
+    with pytest.raises(SpeechlibError, match="no rows"):
+        to_audio(torch.zeros(80), LOG_MEL)
+    with pytest.raises(SpeechlibError, match="no frames"):
+        to_audio(torch.zeros(80, 0), LOG_MEL)
+    with pytest.raises(SpeechlibError, match="psf_mfcc replaces the level of the bands by the energy"):
+        inversion.refine(torch.zeros(39, 10), PSF_MFCC39)
