@@ -55,15 +55,19 @@ class Notebook:
         return headings[0].lstrip("# ").strip() if headings else self.name
 
 
+_WINDOWS = (
+    Notebook("10_vae_on_phone_windows", makes="vae"),
+    Notebook("11_wae_on_phone_windows", makes="wae"),
+    Notebook("12_wgan_on_phone_windows", makes="wgan"),
+)
 _VQVAE = Notebook("20_vqvae_on_features", makes="vqvae")
 _CODEC = Notebook("22_vqvae_with_wavenet", makes="vqvae_wavenet")
 NOTEBOOKS = (  # in reading order, which is an order they can run in
     Notebook("00_start_here"),
     Notebook("01_corpora"),
     Notebook("02_features_and_back"),
-    Notebook("10_vae_on_phone_windows", makes="vae"),
-    Notebook("11_wae_on_phone_windows", makes="wae"),
-    Notebook("12_wgan_on_phone_windows", makes="wgan"),
+    *_WINDOWS,
+    Notebook("15_windows_compared", needs=_WINDOWS),
     _VQVAE,
     Notebook("21_wavenet", makes="wavenet"),
     _CODEC,

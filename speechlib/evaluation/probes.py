@@ -52,6 +52,10 @@ class Reader(NamedTuple):
         """The likeliest label (N,) of each of x (N, D)."""
         return self.model.predict((np.asarray(x, dtype=np.float64) - self.mean) / self.std)
 
+    def belief(self, x) -> np.ndarray:
+        """The probability of each label (N, labels in their order) for each of x (N, D)."""
+        return self.model.predict_proba((np.asarray(x, dtype=np.float64) - self.mean) / self.std)
+
 
 def fit_reader(x, labels) -> Reader:
     """Multinomial logistic regression of labels (N,) on x (N, D), standardised. Raises SpeechlibError for one class."""

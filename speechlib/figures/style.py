@@ -19,6 +19,7 @@ COLOURS = {
     "vqvae_wavenet": "#7A4EAB",
     "vae": "#009E73",
     "wae": "#56B4E9",
+    "wae_gan": "#0B6E99",
     "wgan": "#E69F00",
     "melnet": "#CC79A7",
     "clarinet": "#882255",

@@ -101,6 +101,45 @@ def difference(train: Mapping, validation: Mapping, terms: Sequence[str]) -> Fig
     return figure
 
 
+def questions(rows: Mapping[str, Mapping[str, float]], titles: Mapping[str, str]) -> Figure:
+    """A panel of bars for each of `titles` (term -> title), a bar for each row that has the term, with its value.
+
+    Rows named as a system have its colour, others the grey of what is compared with.
+    """
+    columns = min(3, len(titles))
+    lines = -(-len(titles) // columns)
+    figure, grid = style.panels(lines, columns, height=0.5 + (0.45 + 0.24 * len(rows)) * lines, sharey=True)
+    names = list(rows)
+    for ax in grid.flat[len(titles) :]:
+        ax.set_axis_off()
+    for ax, (term, title) in zip(grid.flat, titles.items()):
+        values = np.array([rows[name].get(term, np.nan) for name in names])
+        bars = ax.barh(names, np.nan_to_num(values), color=[style.colour(name) for name in names])
+        ax.bar_label(bars, [f"{value:.3g}" if np.isfinite(value) else "" for value in values], fontsize=8, padding=2)
+        ax.set_xlim(min(0, 1.25 * np.nanmin(values)), 1.25 * max(np.nanmax(values), 1e-6))
+        ax.set_title(title, fontsize=9)
+        ax.xaxis.set_visible(False)
+        ax.spines["bottom"].set_visible(False)
+    grid[0, 0].invert_yaxis()
+    return figure
+
+
+def bands(windows: Mapping[str, Sequence], real: str) -> Figure:
+    """{name: windows (N, F, w)}: mean and deviation of every band, a line for each name; those of `real` are wide."""
+    figure, ((left, right),) = style.panels(1, 2, height=3.2)
+    for name, found in windows.items():
+        found = np.asarray(found, dtype=float)
+        look = {"color": style.colour(name), "linewidth": 1.4}
+        if name == real:
+            look = {"color": style.REFERENCE, "linewidth": 4, "alpha": 0.4}
+        left.plot(found.mean((0, 2)), label=name, **look)
+        right.plot(found.std((0, 2)), **look)
+    left.set(xlabel="band", title="mean")
+    right.set(xlabel="band", title="deviation", ylim=(0, None))
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=len(windows))
+    return figure
+
+
 def _late(table: Mapping, term: str, share: float = 0.1) -> np.ndarray:
     """Values without the first tenth of the steps, which would flatten all that follows."""
     steps, values = np.asarray(table["step"]), np.asarray(table[term], dtype=float)

@@ -6,7 +6,8 @@ Gulrajani, Ahmed, Arjovsky, Dumoulin & Courville 2017, arXiv 1704.00028.
 
 Both work on standardised windows, and the generator's output is linear: it can reach any value. No layer mixes the
 items of a batch, as the penalty is on the critic's slope at each of them. `grid` keeps bands and frames in their
-places; `source` is the network of edchengg/generative_model_speech, which reads 9 x 120 values as 30 x 36.
+places, as a picture; `conv` has kernels over all bands of a frame, as the VAE of Hsu et al., and keeps the frames;
+`source` is the network of edchengg/generative_model_speech, which reads 9 x 120 values as 30 x 36.
 """
 
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from . import window_coders
 from .standardise import Standardise
 from .window_coders import check_window, halved
 
-NETWORKS = ("grid", "source")
+NETWORKS = ("grid", "conv", "source")
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,9 @@ class WGAN(nn.Module):
         self.config = config
         self.sizes = {"n_features": n_features, "n_frames": n_frames}
         self.inputs = Standardise(n_features)
-        source = config.network == "source"
-        self.generator = (SourceGenerator if source else Generator)(config, n_features, n_frames)
-        self.critic = (SourceCritic if source else Critic)(config, n_features, n_frames)
+        generator, critic = _PARTS[config.network]
+        self.generator = generator(config, n_features, n_frames)
+        self.critic = critic(config, n_features, n_frames)
 
     def generate(self, n: int) -> Tensor:
         """n standardised windows (n, F, w)."""
@@ -107,6 +108,39 @@ class Critic(nn.Sequential):
         super().__init__(nn.Unflatten(1, (1, n_features)), *[layer for pair in layers for layer in pair], *last)
 
 
+class ConvGenerator(nn.Sequential):
+    """(B, Z) -> (B, F, w): a quarter of the frames with many channels, doubled twice and cut to length."""
+
+    def __init__(self, config: WGANConfig, n_features: int, n_frames: int):
+        one, two, three = config.channels
+        length = -(-n_frames // 4)
+        super().__init__(
+            nn.Linear(config.latent_dim, three * length),
+            nn.Unflatten(1, (three, length)),
+            nn.ReLU(),
+            nn.ConvTranspose1d(three, two, 4, 2, 1),
+            nn.ReLU(),
+            nn.ConvTranspose1d(two, one, 4, 2, 1),
+            nn.ReLU(),
+            nn.Conv1d(one, n_features, 3, padding=1),
+        )
+        self.n_frames = n_frames
+
+    def forward(self, z: Tensor) -> Tensor:
+        return super().forward(z)[:, :, : self.n_frames]
+
+
+class ConvCritic(nn.Sequential):
+    """(B, F, w) -> (B,): a kernel over all bands, then time is halved twice."""
+
+    def __init__(self, config: WGANConfig, n_features: int, n_frames: int):
+        one, two, three = config.channels
+        length = -(-n_frames // 4)
+        layers = nn.Conv1d(n_features, one, 3, 1, 1), nn.Conv1d(one, two, 5, 2, 2), nn.Conv1d(two, three, 5, 2, 2)
+        last = nn.Flatten(), nn.Linear(three * length, 1), nn.Flatten(0)
+        super().__init__(*[layer for conv in layers for layer in (conv, nn.LeakyReLU(0.2))], *last)
+
+
 class SourceGenerator(nn.Module):
     """The source's: 256 x 4 x 4 -> 128 x 8 x 8 -> 64 x 12 x 12 -> 30 x 36, read frame after frame. Its sigmoid is left
     out: it could not reach the values of normalised features."""
@@ -143,6 +177,13 @@ class SourceCritic(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.layers(x.transpose(1, 2).flatten(1).unflatten(1, (1, 30, 36)))
+
+
+_PARTS = {
+    "grid": (Generator, Critic),
+    "conv": (ConvGenerator, ConvCritic),
+    "source": (SourceGenerator, SourceCritic),
+}
 
 
 def _check_source(config: WGANConfig, n_features: int, n_frames: int) -> None:
