@@ -183,10 +183,15 @@ def _summary(options) -> None:
     from . import presets, systems
 
     experiment = presets.get(options.system, options.preset, options.corpus, options.corpus_root)
-    field, table = systems.blank(experiment).receptive_field(), systems.summary(experiment)
+    field, table = getattr(systems.blank(experiment), "receptive_field", None), systems.summary(experiment)
     print(table.to_string())
-    print(f"{table['parameters'].sum():,} parameters; shapes for one crop of {experiment.training.n_frames} frames")
-    print(f"a code sees {field.frames_per_code} frames; a frame is drawn from {field.codes_per_frame} code(s)")
+    shapes = f"; shapes for one crop of {experiment.training.n_frames} frames" if "output" in table else ""
+    print(f"{table['parameters'].sum():,} parameters{shapes}")
+    if callable(field):
+        seen = field()
+        print(f"a code sees {seen.frames_per_code} frames; a frame is drawn from {seen.codes_per_frame} code(s)")
+    elif field is not None:
+        print(f"what comes next is predicted from the last {field:,}")
 
 
 def _release(options) -> None:

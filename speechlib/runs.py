@@ -314,7 +314,8 @@ def save_model(path: Path, model, system: str, weights: dict | None = None, **mo
 def load_model(path: str | Path):
     """The model in a checkpoint, in eval mode, from this one file.
 
-    Raises BadFile for a damaged file, another format, and weights that do not fit the config they travel with.
+    Raises BadFile for a damaged file, another format, weights that do not fit the config they travel with, and weights
+    that are not finite.
     """
     from typing import get_type_hints
 
@@ -329,6 +330,10 @@ def load_model(path: str | Path):
     config = configs.from_dict(get_type_hints(kind.__init__)["config"], metadata["config"])
     model = kind(config, **metadata["sizes"])
     load_weights(model, tensors, path)
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            bad = f"{int((~tensor.isfinite()).sum())} of {tensor.numel()} weights of {name}"
+            raise BadFile(path, f"holds {bad} that are not finite: did the training diverge?")
     return model.eval()
 
 

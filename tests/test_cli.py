@@ -208,6 +208,46 @@ def test_generate_with_a_codec_leaves_its_codes(tones, workspace):
     assert np.load(out / "tone 0_codes.npy").ndim == 1
 
 
+def test_generate_with_the_codec_that_ships(workspace, capsys):
+    """From nothing: its corpus is made first. Then 0.3 s of anything are said again, by two voices and nobody."""
+    audio.write(workspace / "hum.wav", 0.3 * np.sin(np.arange(16_000) * 0.06), 16_000)
+    out, speakers = workspace / "out", systems.load_pretrained("vqvae_wavenet").data.pack.speakers
+    call = ["generate", "vqvae_wavenet", str(workspace / "hum.wav"), "--seconds", "0.3", "--out", str(out)]
+    assert main([*call, "--speakers", *speakers[:2], "none", "--temperature", "0.8"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[0].endswith("hum.wav: resampled from 16,000 to 8,000 Hz")
+    names = [f"hum_{name}.wav" for name in (*speakers[:2], "no_speaker")]
+    assert [line.rpartition("/")[2] for line in told[1:]] == names
+    codes = np.load(out / "hum_codes.npy")
+    assert codes.shape == (15,)  # 50 per second
+    waves = [audio.read(out / name)[0] for name in names]
+    assert {len(wave) for wave in waves} == {2400}
+    assert all(np.abs(wave).max() > 0.01 for wave in waves)
+    assert not any(np.array_equal(one, other) for one, other in zip(waves, waves[1:]))
+    for wrong, message in (
+        (["--speakers", "nobody"], "unknown speaker 'nobody'"),
+        (["--seconds", "0.005"], "too short: a code stands for 2"),
+    ):
+        assert main([*call, *wrong]) == 2
+        assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("system", "told"),
+    [
+        ("vqvae", "a code sees 28 frames"),
+        ("wavenet", "predicted from the last"),
+        ("prior", "parameters"),
+        ("vae", "shapes for one crop"),
+    ],
+)
+def test_summary_of_any_system(workspace, capsys, system, told):
+    assert main(["summary", system]) == 0
+    *layers, last = capsys.readouterr().out.splitlines()
+    assert any("Conv1d" in line for line in layers)
+    assert told in last
+
+
 def test_generate_says_what_is_wrong(vocoders, tones, workspace, capsys):
     good, out = str(next(tones.glob("*/tone 0.wav"))), ["--out", str(workspace / "out")]
     audio.write(workspace / "empty.wav", np.zeros(0), 8000)
@@ -225,6 +265,9 @@ def test_generate_says_what_is_wrong(vocoders, tones, workspace, capsys):
     assert "holds no samples" in complaint(vocoders[0], str(workspace / "empty.wav"))
     assert "leave nothing to say" in complaint(vocoders[0], good, "--seconds", "0")
     assert "temperature -1" in complaint(vocoders[0], good, "--temperature", "-1")
+    assert "temperature nan" in complaint(vocoders[0], good, "--temperature", "nan")
+    assert "top_p 1.5" in complaint(vocoders[0], good, "--top-p", "1.5")
+    assert "seed is -1: at least 0" in complaint(vocoders[0], good, "--seed", "-1")
     assert "unknown speaker 'speaker7'. Did you mean" in complaint(vocoders[1], good, "--speakers", "speaker7")
     assert "There are: none, speaker0, speaker1" in complaint(vocoders[1], good, "--speakers", "x")
     assert "was trained without speakers" in complaint(vocoders[0], good, "--speakers", "speaker0")

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 INNER = """
 from speechlib.generation.compiled import compiled
 
@@ -34,6 +36,19 @@ def test_a_change_in_a_called_file_reaches_the_kept_code_of_its_callers(tmp_path
         (tmp_path / "inner.py").write_text(INNER.format(added=added))
         assert run(tmp_path)[:2] == [expected, "0"]
         assert run(tmp_path)[:2] == [expected, "1"]  # kept, and used
+
+
+def test_where_nothing_can_be_kept_it_is_compiled_anew_and_said(monkeypatch):
+    from numba.core.caching import CompileResultCacheImpl
+
+    from speechlib.generation import compiled
+
+    monkeypatch.setattr(CompileResultCacheImpl, "_locator_classes", [])  # as where no folder can be written
+    compiled._cache_beside.cache_clear()
+    with pytest.warns(UserWarning, match="no folder to keep compiled code in"):
+        twice = compiled.compiled(lambda x: 2 * x)
+    compiled._cache_beside.cache_clear()
+    assert twice(21) == 42
 
 
 def test_numba_alone_would_be_stale(tmp_path):

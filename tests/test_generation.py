@@ -1,5 +1,8 @@
 """WaveNet sample by sample: every path against teacher forcing and against the plain recomputation of every prefix."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -435,9 +438,17 @@ def test_weights_that_are_not_finite_are_refused_by_name():
         ({}, "how long"),
         ({"n_samples": 0}, "0 samples cannot"),
         ({"n_samples": 5, "prompt": torch.zeros(0)}, "prompt is empty"),
+        ({"n_samples": 5, "prompt": torch.zeros(1, 1, 4)}, r"prompt of shape \(1, 1, 4\)"),
         ({"n_samples": 5, "temperature": -1.0}, "temperature -1"),
+        ({"n_samples": 5, "temperature": float("nan")}, "temperature nan"),
+        ({"n_samples": 5, "temperature": float("inf")}, "temperature inf"),
         ({"n_samples": 5, "top_p": 0.0}, "top_p 0"),
-        ({"n_samples": 5, "block": 0}, "at least 1"),
+        ({"n_samples": 5, "top_p": 1.1}, r"top_p 1\.1 lie in \(0, 1\]"),
+        ({"n_samples": 5, "block": 0}, "block is 0: at least 1"),
+        ({"n_samples": 5, "n_streams": 0}, "n_streams is 0: at least 1"),
+        ({"n_samples": 5, "n_streams": -2}, "n_streams is -2: at least 1"),
+        ({"n_samples": 5, "threads": 0}, "threads is 0: at least 1"),
+        ({"n_samples": 5, "seed": -1}, "seed is -1: at least 0"),
         ({"n_samples": 5, "precision": "int8", "path": "eager"}, "numba path"),
         ({"n_samples": 5, "precision": "bf16"}, "int8"),
         ({"n_samples": 5, "prompt": torch.tensor([0.1, float("nan")])}, "prompt is not finite"),
@@ -449,6 +460,62 @@ def test_weights_that_are_not_finite_are_refused_by_name():
 def test_what_does_not_fit_is_refused(options, message):
     with pytest.raises(SpeechlibError, match=message):
         stream(build(SMALL), **options)
+
+
+@pytest.mark.parametrize(
+    ("condition", "speaker", "message"),
+    [
+        (torch.zeros(1, 5, 2), [0], r"condition \(B, 4, T\), got one of shape \(1, 5, 2\)"),
+        (torch.zeros(4, 2), [0], r"got one of shape \(4, 2\)"),
+        (torch.zeros(1, 4, 0), [0], "0 samples cannot be generated"),
+        (torch.full((1, 4, 2), torch.nan), [0], "condition is not finite"),
+        (torch.zeros(2, 4, 2), [0, 1, 2], "condition 2, speaker 3"),
+        (torch.zeros(1, 4, 2), [3], r"speakers \[3\] for a model of 3"),
+        (torch.zeros(1, 4, 2), [-2], r"speakers \[-2\] for a model of 3"),
+        (torch.zeros(1, 4, 2), [0.0], r"speakers of shape \(1,\), torch.float32"),
+        (torch.zeros(1, 4, 2), [[0]], r"speakers of shape \(1, 1\)"),
+    ],
+)
+@pytest.mark.parametrize("output", ["wave", "excitation"])
+def test_conditions_and_speakers_that_do_not_fit_are_refused(condition, speaker, message, output):
+    model = build(replace(SMALL, speaker_dim=2, emphasis=0.85 * (output == "excitation")), 4, 3)
+    with pytest.raises(SpeechlibError, match=message):
+        stream(model, condition, torch.tensor(speaker))
+
+
+def test_more_threads_than_cores_run_as_many_as_there_are_and_say_so():
+    model = build(SMALL)
+    cores = numba_wavenet.usable_cores()
+    with pytest.warns(UserWarning, match=f"{cores + 9} threads were asked for, {cores} cores"):
+        got = generate(model, n_samples=20, n_streams=3, threads=cores + 9)
+    assert torch.equal(got, generate(model, n_samples=20, n_streams=3))
+
+
+def test_without_a_compiler_the_same_is_said_more_slowly(monkeypatch):
+    model = build(SMALL)
+    expected = generate(model, n_samples=20)
+    monkeypatch.setattr("numba.config.DISABLE_JIT", True)
+    with pytest.warns(UserWarning, match="NUMBA_DISABLE_JIT is set, so nothing is compiled"):
+        coming = stream(model, n_samples=20)
+    assert isinstance(coming.model, EagerWaveNet)
+    torch.testing.assert_close(next(coming), expected, rtol=0, atol=1e-4)
+
+
+def test_without_avx_the_products_are_the_same(tmp_path):
+    """Compiled anew for a processor of which nothing but its family is known."""
+    code = """
+import numpy as np
+from speechlib.generation.products import add_product, full, room, tiles
+from speechlib.generation.compiled import compiled
+pick = np.random.default_rng(0)
+x, W = pick.standard_normal((5, 41), np.float32), pick.standard_normal((41, 70), np.float32)
+y = np.zeros((5, full(70)), np.float32)
+add_product(y, 0, x, 0, tiles(W), 5, 0, room(41))
+np.testing.assert_allclose(y[:, :70], x @ W, atol=1e-4)
+assert not [text for text in add_product.inspect_asm().values() if "%ymm" in text or "%zmm" in text]
+"""
+    plain = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], env=os.environ | plain, check=True)
 
 
 def test_more_samples_than_the_condition_covers_are_refused_with_both_numbers():

@@ -119,6 +119,14 @@ def test_dropout_is_not_heard():
     [
         ({"n_codes": 0}, "0 codes"),
         ({"temperature": -1.0}, "temperature -1.0"),
+        ({"temperature": float("nan")}, "temperature nan"),
+        ({"n_streams": 0}, "n_streams 0"),
+        ({"seed": -1}, "seed is -1"),
+        ({"prompt": torch.zeros(0, dtype=torch.long)}, "prompt is empty"),
+        ({"prompt": torch.tensor([-1])}, "codes run from -1"),
+        ({"prompt": torch.tensor([1.0])}, "wanted whole numbers"),
+        ({"speaker": torch.tensor([0.0])}, "speakers of shape .* wanted whole numbers"),
+        ({"speaker": None}, "was trained with speakers"),
         ({"top_p": 0.0}, r"top_p 0.0 lie in \(0, 1\]"),
         ({"speaker": torch.tensor([0, 1]), "n_streams": 3}, "speaker 2, n_streams 3"),
         ({"speaker": torch.tensor([9])}, r"speakers \[9\]"),
@@ -128,6 +136,14 @@ def test_dropout_is_not_heard():
 def test_what_does_not_fit_is_refused(options, message):
     with pytest.raises(SpeechlibError, match=message):
         sample(build(), **({"n_codes": 3, "speaker": torch.tensor([0])} | options))
+
+
+def test_weights_that_are_not_finite_are_refused_by_name():
+    prior = build()
+    with torch.no_grad():
+        prior.post_1.bias[2] = torch.nan
+    with pytest.raises(SpeechlibError, match=r"1 of \d+ weights of post_1\.bias are not finite"):
+        sample(prior, 3, torch.tensor([0]))
 
 
 @pytest.mark.gpu

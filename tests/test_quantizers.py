@@ -495,6 +495,28 @@ def _half(rank, folder):
 # --- bad input ---
 
 
+@pytest.mark.parametrize(
+    ("codes", "message"),
+    [
+        ([[0, 8]], "codes run from 0 to 8, the codebook has 8"),
+        ([[-1, 3]], "codes run from -1 to 3, the codebook has 8"),
+        ([[0.0]], "torch.float32: wanted whole numbers"),
+        ([0, 1], r"codes of shape \(2,\)"),
+    ],
+)
+def test_what_is_no_code_of_the_codebook_has_no_vector(codes, message):
+    with pytest.raises(SpeechlibError, match=message):
+        EMAQuantizer(8, 4).embed(torch.tensor(codes))
+
+
+def test_codes_of_other_slices_have_no_vectors():
+    sliced = SlicedQuantizer([EMAQuantizer(8, 4), EMAQuantizer(8, 3)])
+    with pytest.raises(SpeechlibError, match="codes of 3 slices, the quantizer has 2"):
+        sliced.embed(torch.zeros(1, 3, 5, dtype=torch.long))
+    with pytest.raises(SpeechlibError, match=r"wanted whole numbers \(B, 2, L\)"):
+        sliced.embed(torch.zeros(1, 5, dtype=torch.long))
+
+
 def test_clear_errors():
     with pytest.raises(SpeechlibError, match="6 channels, codes of 4"):
         EMAQuantizer(8, 4)(torch.randn(1, 6, 5))

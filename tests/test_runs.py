@@ -213,6 +213,15 @@ def test_a_checkpoint_needs_no_other_file(tmp_path):
         assert torch.equal(one, other)
 
 
+def test_weights_that_are_not_finite_are_refused(tmp_path):
+    diverged, path = model(), tmp_path / "model.safetensors"
+    with torch.no_grad():
+        diverged.encoder.conv_1.bias[:2] = torch.nan
+    runs.save_model(path, diverged, "vqvae")
+    with pytest.raises(BadFile, match=r"2 of \d+ weights of encoder.conv_1.bias that are not finite"):
+        runs.load_model(path)
+
+
 def test_checkpoints_that_cannot_be_used_say_why(tmp_path):
     path = tmp_path / "model.safetensors"
     with pytest.raises(BadFile, match="does not exist"):

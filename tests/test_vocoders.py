@@ -109,6 +109,12 @@ def test_vocode_takes_an_utterance_or_features(untrained):
     assert not torch.equal(said, wavenet.vocode(untrained, x, seed=4))
 
 
+def test_features_of_another_kind_are_refused(untrained):
+    for given in (torch.zeros(39, 5), torch.zeros(1, 60, 5), torch.zeros(60)):
+        with pytest.raises(SpeechlibError, match=r"needs a condition \(B, 60, T\), got one of shape"):
+            wavenet.vocode(untrained, given)
+
+
 def test_vocode_takes_a_voice_where_the_model_knows_some(data):
     knows = experiment(**{"model.speaker_dim": 4})
     trained = systems.Trained(systems.build(knows, data).eval(), knows, data, None)

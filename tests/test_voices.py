@@ -171,6 +171,28 @@ def test_a_system_with_one_voice_says_so(codec):
     assert len(wave) == pytest.approx(0.2 * codec.data.pack.config.sample_rate, rel=0.06)
 
 
+@pytest.mark.parametrize(
+    ("codes", "speakers", "message"),
+    [
+        ([[0, 999]], [0], "codes run from 0 to 999, the codebook has"),
+        ([[-1]], [0], "codes run from -1"),
+        ([[]], [0], r"1 sequences of \[0\] codes for 1 speakers"),
+        ([[1], [2]], [0], r"2 sequences of \[1, 1\] codes for 1 speakers"),
+        ([[1, 2]], [99], r"speakers \[99\] for a model of 2"),
+    ],
+)
+def test_codes_and_speakers_that_do_not_fit_are_refused(codec, codes, speakers, message):
+    with pytest.raises(SpeechlibError, match=message):
+        systems.speak(codec, [np.array(c, dtype=int) for c in codes], speakers)
+
+
+def test_no_seconds_are_refused_and_no_questions_have_no_answers(codec):
+    for seconds in (0, -1, float("nan")):
+        with pytest.raises(SpeechlibError, match="leave nothing to say"):
+            systems.convert(codec, [(0, 0)], seconds)
+    assert systems.convert(codec, []) == []
+
+
 def test_a_system_without_codes_speaks_none(codec):
     with pytest.raises(SpeechlibError, match="wavenet speaks no codes"):
         systems.voicing(codec._replace(experiment=presets.get("wavenet", "smoke")))

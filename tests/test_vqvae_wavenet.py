@@ -143,6 +143,22 @@ def test_mistake_1_a_wave_that_is_no_whole_codes_is_refused_by_the_model(config)
         model(torch.rand(1, 41), torch.randn(1, 13, 10), torch.zeros(1, dtype=torch.long))
 
 
+@pytest.mark.parametrize(("config", "unit"), [(WAVE, "samples"), (MFCC, "frames")])
+def test_what_is_shorter_than_a_code_is_refused(config, unit):
+    model, stride = build(config), config.stride
+    x = torch.zeros(1, stride - 1) if config.reads_wave else torch.zeros(1, model.sizes["n_features"], stride - 1)
+    with pytest.raises(SpeechlibError, match=f"{stride - 1} {unit} are too short: a code stands for {stride}"):
+        model.codes(x)
+
+
+@pytest.mark.parametrize("decoder", [DRAWN.decoder, replace(DRAWN.decoder, emphasis=0.85)])
+def test_condition_and_wave_of_different_length_are_refused_with_both_numbers(decoder):
+    """Also where the wave is whitened before the network sees the condition."""
+    model = build(replace(DRAWN, decoder=decoder))
+    with pytest.raises(SpeechlibError, match="wave of 16 samples, 2 frames x 4 samples = 8: condition and wave must"):
+        model(torch.zeros(1, 16), torch.zeros(1, 13, 2), torch.tensor([0]))
+
+
 def test_codes_of_any_length_are_those_of_the_whole_codes_in_it():
     for model, x in ((build(WAVE), torch.rand(1, 47)), (build(MFCC), torch.randn(1, 13, 11))):
         stride = model.config.stride

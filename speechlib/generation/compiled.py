@@ -9,6 +9,7 @@ while a loop contains whatever it calls from other files: here a change in any f
 """
 
 import hashlib
+import warnings
 from functools import cache, partial
 from pathlib import Path
 
@@ -21,7 +22,11 @@ def compiled(function=None, *, allocates: bool = False, **options):
     if function is None:
         return partial(compiled, allocates=allocates, **options)
     dispatcher = njit(fastmath=True, nogil=True, error_model="numpy", _nrt=allocates, **options)(function)
-    dispatcher._cache = _cache_beside(Path(function.__code__.co_filename).parent)(function)
+    try:
+        dispatcher._cache = _cache_beside(Path(function.__code__.co_filename).parent)(function)
+    except RuntimeError:  # of numba, where neither the folder nor a user's own can be written
+        told = "no folder to keep compiled code in: every process compiles anew (set NUMBA_CACHE_DIR)"
+        warnings.warn(told, stacklevel=2)
     return dispatcher
 
 

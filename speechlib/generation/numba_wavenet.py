@@ -8,6 +8,7 @@ of them. Weights may be int8. The compiled functions release the GIL: streams ru
 """
 
 import os
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 
 from .. import mu_law
-from ..errors import UnknownName
+from ..errors import SpeechlibError, UnknownName
 from ..models.wavenet import WaveNet
 from .compiled import compiled
 from .packed_wavenet import added, pack
@@ -342,7 +343,12 @@ class NumbaWaveNet:
         # rows that conditions add: one for ever without a condition, else one per frame or per sample
         self.hop = 1 << 62 if frames is None else config.hop if config.upsampling == "repeat" else 1
         self.states = [start(self.weights) for _ in range(n_streams)]
-        self.threads = max(1, min(n_streams, threads or usable_cores()))
+        cores = usable_cores()
+        if threads is not None and threads < 1:
+            raise SpeechlibError(f"threads is {threads}: at least 1")
+        if threads is not None and threads > cores:
+            warnings.warn(f"{threads} threads were asked for, {cores} cores can be used: so many run", stacklevel=4)
+        self.threads = min(n_streams, cores, threads or cores)
 
     def sample(self, uniform: Tensor, temperature: float = 1.0, top_p: float = 1.0) -> Tensor:
         """uniform (B, n, 2) -> the next n samples (B, n)."""

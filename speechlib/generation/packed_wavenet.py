@@ -27,13 +27,18 @@ class Packed(NamedTuple):
     base: Tensor  # (L G + K,) biases of the gates and of the output stage: what a sample without conditions adds
 
 
-def pack(model: WaveNet) -> Packed:
+def refuse_not_finite(model: torch.nn.Module) -> None:
     """Raises SpeechlibError where a weight is not finite."""
     for name, weight in model.named_parameters():
         if not weight.isfinite().all():
             bad = int((~weight.isfinite()).sum())
             what = f"{bad} of {weight.numel()} weights of {name}"
             raise SpeechlibError(f"{what} are not finite: did the training diverge?")
+
+
+def pack(model: WaveNet) -> Packed:
+    """Raises SpeechlibError where a weight is not finite."""
+    refuse_not_finite(model)
     with torch.no_grad():
         packed = _pack(model)
     return Packed(*(part.detach().float().contiguous() for part in packed))

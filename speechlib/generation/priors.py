@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from ..errors import SpeechlibError
-from ..models.distributions import choose
+from ..models.distributions import check_drawing, choose
 from ..models.prior import Prior, check
 from ..models.wavenet import Layer
+from .packed_wavenet import refuse_not_finite
 
 
 def sample(
@@ -34,13 +35,17 @@ def sample(
     """
     if n_codes < 1:
         raise SpeechlibError(f"{n_codes} codes cannot be sampled: at least 1")
-    if temperature < 0 or not 0 < top_p <= 1:
-        raise SpeechlibError(f"temperature {temperature} must not be negative, top_p {top_p} lie in (0, 1]")
+    check_drawing(temperature, top_p)
+    if seed < 0:
+        raise SpeechlibError(f"seed is {seed}: at least 0")
     prompt = None if prompt is None else torch.atleast_2d(prompt)
+    if prompt is not None and not prompt.numel():
+        raise SpeechlibError("the prompt is empty: leave it out to begin from nothing")
     given = {"speaker": speaker, "prompt": prompt}
-    sizes = {name: len(items) for name, items in given.items() if items is not None} | {"n_streams": n_streams or 1}
+    sizes = {name: len(items) for name, items in given.items() if items is not None}
+    sizes["n_streams"] = 1 if n_streams is None else n_streams
     n_streams = max(sizes.values())
-    if any(size not in (1, n_streams) for size in sizes.values()):
+    if n_streams < 1 or any(size not in (1, n_streams) for size in sizes.values()):
         found = ", ".join(f"{name} {size}" for name, size in sizes.items())
         raise SpeechlibError(f"streams do not agree: {found}; each must be 1 or the same number")
     cached = CachedPrior(prior, speaker, n_streams)
@@ -57,6 +62,7 @@ class CachedPrior:
     def __init__(self, prior: Prior, speaker: Tensor | None = None, n_streams: int = 1):
         if prior.training:
             raise SpeechlibError("the prior is in training mode, its dropout would be heard: prior.eval()")
+        refuse_not_finite(prior)
         self.codebook_size, self.device = prior.codebook_size, prior.codes.weight.device
         speaker = None if speaker is None else speaker.to(self.device)
         self.vectors = prior.codes.weight

@@ -2,10 +2,10 @@
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
 from ..models.excitation import Filters
+from .compiled import compiled
 
 
 class Synthesis:
@@ -30,7 +30,7 @@ class Synthesis:
         return torch.from_numpy(wave.astype(np.float32)).clamp(-1, 1)
 
 
-@njit(cache=True)
+@compiled
 def _filter(wave, coefficients, gain, length, done, history):
     """In place: wave holds the excitation (B, n) and then the samples; history (B, p) moves on."""
     order, last = history.shape[1], gain.shape[1] - 1

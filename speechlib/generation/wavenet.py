@@ -11,6 +11,7 @@ number of streams beside it.
 """
 
 import time
+import warnings
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ..errors import SpeechlibError, UnknownName
+from ..models.distributions import check_drawing
 from ..models.excitation import whiten
 from ..models.wavenet import WaveNet
 from .eager_wavenet import EagerWaveNet
@@ -88,12 +90,14 @@ class stream:
         threads: int | None = None,
         precision: str = "float32",
     ):
-        if temperature < 0 or not 0 < top_p <= 1:
-            raise SpeechlibError(f"temperature {temperature} must not be negative, top_p {top_p} lie in (0, 1]")
-        if block < 1:
-            raise SpeechlibError(f"block is {block} samples: at least 1")
+        check_drawing(temperature, top_p)
+        for name, least, value in (("block", 1, block), ("n_streams", 1, n_streams), ("seed", 0, seed)):
+            if value is not None and value < least:
+                raise SpeechlibError(f"{name} is {value}: at least {least}")
         if prompt is not None:
             prompt = torch.atleast_2d(prompt.detach().cpu().float())
+            if prompt.ndim > 2:
+                raise SpeechlibError(f"a prompt of shape {tuple(prompt.shape)}: wanted a wave (S,), or (B, S)")
             if prompt.numel() == 0:
                 raise SpeechlibError("the prompt is empty: leave it out to begin from silence")
         for name, given in (("prompt", prompt), ("condition", condition)):
@@ -143,7 +147,7 @@ def _engine(path: str, model: WaveNet, condition, speaker, n_streams: int, threa
         raise UnknownName("path of generation", path, PATHS)
     device = next(model.parameters()).device
     if path == "auto":
-        path = {"cpu": "numba", "cuda": "graph"}.get(device.type, "eager")
+        path = {"cpu": _on_the_cpu(), "cuda": "graph"}.get(device.type, "eager")
     condition, speaker = (x if x is None else x.to(device) for x in (condition, speaker))
     if precision != "float32" and path != "numba":
         raise SpeechlibError(f"precision {precision!r} is for the numba path, this one is {path!r}")
@@ -156,6 +160,16 @@ def _engine(path: str, model: WaveNet, condition, speaker, n_streams: int, threa
     from .numba_wavenet import NumbaWaveNet  # here, because numba takes half a second to import
 
     return NumbaWaveNet(model, condition, speaker, n_streams, threads, precision)
+
+
+def _on_the_cpu() -> str:
+    """The path for a CPU: compiled, unless numba was told not to compile."""
+    import numba
+
+    if not numba.config.DISABLE_JIT:
+        return "numba"
+    warnings.warn("NUMBA_DISABLE_JIT is set, so nothing is compiled: generation is some ten times slower", stacklevel=4)
+    return "eager"
 
 
 def _common(n_streams: int | None, **items: Tensor | None) -> int:

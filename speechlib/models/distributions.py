@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .. import mu_law
+from ..errors import SpeechlibError
 
 _EDGE = 1e-7  # uniforms are kept this far from 0 and 1: a logistic or Gaussian deviate is finite
 
@@ -129,6 +130,12 @@ class Gaussian:
 
 
 Distribution = MuLaw | LogisticMixture | Gaussian
+
+
+def check_drawing(temperature: float, top_p: float) -> None:
+    """Raises SpeechlibError for what nothing can be drawn with."""
+    if not 0 <= temperature < math.inf or not 0 < top_p <= 1:
+        raise SpeechlibError(f"temperature {temperature} must be 0 or more and finite, top_p {top_p} lie in (0, 1]")
 
 
 def choose(logits: Tensor, uniform: Tensor, temperature: float = 1.0, top_p: float = 1.0) -> Tensor:

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import SpeechlibError
+from .speakers import vectors_of
 from .wavenet import Layer, WaveNetConfig
 
 
@@ -110,15 +111,10 @@ class Prior(nn.Module):
             if speaker is not None:
                 raise SpeechlibError("speakers were given to a prior that knows none (speaker_dim 0)")
             return [None] * self.config.n_layers
-        if speaker is None:
-            raise SpeechlibError("this prior was trained with speakers: give their indices (B,), -1 for nobody")
-        if not ((speaker >= -1) & (speaker < self.n_speakers)).all():
-            known = f"{self.n_speakers}, counted from 0 (-1: nobody)"
-            raise SpeechlibError(f"speakers {speaker.tolist()} for a prior of {known}")
+        vector = vectors_of(self.speakers, speaker, "prior")
         if self.training and self.config.anonymous:
             withheld = torch.rand(speaker.shape, device=speaker.device) < self.config.anonymous
-            speaker = torch.where(withheld, -1, speaker)
-        vector = self.speakers(speaker.clamp(min=0)) * (speaker >= 0)[:, None]
+            vector = vector * ~withheld[:, None]  # as nobody's
         return list(self.speaker(vector)[:, :, None].chunk(self.config.n_layers, dim=1))
 
 

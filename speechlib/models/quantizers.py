@@ -110,7 +110,11 @@ class Quantizer(nn.Module):
         return len(self.codebook)
 
     def embed(self, codes: Tensor) -> Tensor:
-        """Codes (B, L) -> code vectors (B, D, L)."""
+        """Codes (B, L) -> code vectors (B, D, L). Raises SpeechlibError for what is not codes of this codebook."""
+        _check_codes(codes, 2, "(B, L)")
+        if codes.numel() and not 0 <= codes.min() <= codes.max() < self.codebook_size:
+            found = f"{int(codes.min())} to {int(codes.max())}"
+            raise SpeechlibError(f"codes run from {found}, the codebook has {self.codebook_size}: are they its own?")
         return F.embedding(codes, self.codebook).transpose(1, 2)
 
     def perplexity(self, codes: Tensor) -> Tensor:
@@ -262,6 +266,9 @@ class SlicedQuantizer(nn.Module):
 
     def embed(self, codes: Tensor) -> Tensor:
         """Codes (B, G, L) -> code vectors (B, D, L)."""
+        _check_codes(codes, 3, f"(B, {len(self.slices)}, L)")
+        if codes.shape[1] != len(self.slices):
+            raise SpeechlibError(f"codes of {codes.shape[1]} slices, the quantizer has {len(self.slices)}")
         return torch.cat([q.embed(c) for q, c in zip(self.slices, codes.unbind(1))], 1)
 
     def perplexity(self, codes: Tensor) -> Tensor:
@@ -305,6 +312,11 @@ class NoQuantizer(nn.Module):
 
     def embed(self, codes: Tensor) -> Tensor:
         return _no_codes()
+
+
+def _check_codes(codes: Tensor, ndim: int, wanted: str) -> None:
+    if codes.ndim != ndim or codes.is_floating_point():
+        raise SpeechlibError(f"codes of shape {tuple(codes.shape)}, {codes.dtype}: wanted whole numbers {wanted}")
 
 
 def _no_codes():

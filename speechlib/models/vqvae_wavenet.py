@@ -23,6 +23,7 @@ from ..errors import SpeechlibError, UnknownName
 from .encoders import GatedEncoder, GatedStridedEncoder, MFCCEncoder, StridedEncoder, whole_codes
 from .jitter import Jitter
 from .quantizers import Quantized, QuantizerConfig, codes_of, make_quantizer
+from .speakers import vectors_of
 from .standardise import Standardise
 from .wavenet import WaveNet, WaveNetConfig
 
@@ -207,14 +208,7 @@ class VQWaveNet(nn.Module):
 
     def _voice(self, speaker: Tensor | None) -> Tensor | None:
         """Speaker (B,) -> vector (B, V) for what is drawn; nobody's is zero."""
-        if self.voices is None:
-            return None
-        known = self.sizes["n_speakers"]
-        if speaker is None:
-            raise SpeechlibError("this model was trained with speakers: give their indices (B,), -1 for nobody")
-        if not ((speaker >= -1) & (speaker < known)).all():
-            raise SpeechlibError(f"speakers {speaker.tolist()} for a model of {known}, counted from 0 (-1: nobody)")
-        return self.voices(speaker.clamp(min=0)) * (speaker >= 0)[:, None]
+        return None if self.voices is None else vectors_of(self.voices, speaker)
 
     def forward(
         self, wave: Tensor, features: Tensor | None = None, speaker: Tensor | None = None, decode: bool = True
@@ -240,8 +234,11 @@ class VQWaveNet(nn.Module):
 
     def codes(self, x: Tensor) -> Tensor:
         """What the encoder reads, of any length -> codes (B, L), sliced (B, G, L). The rest behind the last whole code
-        has none."""
+        has none. Raises SpeechlibError where there is no whole one."""
         length = x.shape[-1] // self.config.stride * self.config.stride
+        if not length:
+            unit = "samples" if self.config.reads_wave else "frames"
+            raise SpeechlibError(f"{x.shape[-1]} {unit} are too short: a code stands for {self.config.stride}")
         return codes_of(self.quantize(self.encode(x[..., :length])))
 
     def code_positions(self, n_codes: int) -> Tensor:

@@ -23,6 +23,7 @@ from .. import mu_law
 from ..errors import SpeechlibError, UnknownName
 from .distributions import Distribution, Gaussian, LogisticMixture, MuLaw
 from .excitation import Emphasis, Envelope, Filters, held, whiten
+from .speakers import vectors_of
 from .standardise import Standardise
 from .upsampling import Context, Smoothed
 
@@ -225,12 +226,16 @@ class WaveNet(nn.Module):
 
     def inner(self, wave: Tensor, condition: Tensor | None = None) -> Tensor:
         """What the network hears and predicts (B, S): the wave, or its excitation."""
+        self._check(condition, wave.shape[-1])
         filters = self.filters(condition, wave.shape[-1])
         return wave if filters is None else whiten(wave, filters)
 
     def filters(self, condition: Tensor | None, n_samples: int) -> Filters | None:
         """Between wave and excitation, for a model that has such."""
-        return None if self.excitation is None else self.excitation(condition, n_samples)
+        if self.excitation is None:
+            return None
+        self._check(condition)
+        return self.excitation(condition, n_samples)
 
     def predict(self, inner: Tensor, condition: Tensor | None = None, speaker: Tensor | None = None) -> Tensor:
         """`forward` behind `inner`: (B, S) -> parameters (B, P, S) of its distribution."""
@@ -254,28 +259,29 @@ class WaveNet(nn.Module):
         return self.config.n_layers**-0.5 if self.config.skip_scale is None else self.config.skip_scale
 
     def speaker_vector(self, speaker: Tensor | None) -> Tensor | None:
-        """Speaker (B,), -1 = nobody -> what it adds to every layer (B, width), None for a model without speakers.
-
-        Nobody's vector is zero: unlike every speaker's, and no speaker stands in for it.
-        """
-        known = self.sizes["n_speakers"]
+        """Speaker (B,), -1 = nobody -> what it adds to every layer (B, width), None for a model without speakers."""
         if self.speakers is None:
             if speaker is not None:
                 raise SpeechlibError("speakers were given to a model that knows none (speaker_dim 0)")
             return None
-        if speaker is None:
-            raise SpeechlibError("this model was trained with speakers: give their indices (B,), -1 for nobody")
-        if not ((speaker >= -1) & (speaker < known)).all():
-            raise SpeechlibError(f"speakers {speaker.tolist()} for a model of {known}, counted from 0 (-1: nobody)")
-        vector = self.speakers(speaker.clamp(min=0)) * (speaker >= 0)[:, None]
-        return self.speaker(vector[:, :, None])[:, :, 0]
+        return self.speaker(vectors_of(self.speakers, speaker)[:, :, None])[:, :, 0]
 
     def frames(self, condition: Tensor | None, n_samples: int | None = None) -> Tensor | None:
         """Checked condition (B, C, T) -> what `self.condition` is applied to: frames for "repeat", else samples."""
+        self._check(condition, n_samples)
+        if condition is None:
+            return None
+        condition = self.inputs(condition)
+        if self.context is not None:
+            condition = self.context(condition)
+        return condition if self.upsample is None else self.upsample(condition)
+
+    def _check(self, condition: Tensor | None, n_samples: int | None = None) -> None:
+        """Raises SpeechlibError for a condition that is not this model's, or not of n_samples."""
         if self.condition is None:
             if condition is not None:
                 raise SpeechlibError("a condition was given to a model that takes none (n_condition 0)")
-            return None
+            return
         channels, hop = self.sizes["n_condition"], self.config.hop
         if condition is None or condition.ndim != 3 or condition.shape[1] != channels:
             got = "none" if condition is None else f"one of shape {tuple(condition.shape)}"
@@ -286,10 +292,6 @@ class WaveNet(nn.Module):
                 f"wave of {n_samples} samples, {n_frames} frames x {hop} samples = {n_frames * hop}: "
                 "condition and wave must cover the same stretch (was the wave cut after the condition was made?)"
             )
-        condition = self.inputs(condition)
-        if self.context is not None:
-            condition = self.context(condition)
-        return condition if self.upsample is None else self.upsample(condition)
 
     def conditions(self, condition: Tensor | None, speaker: Tensor | None, n_samples: int) -> list[Tensor | None]:
         """What each layer's gate gets (B, G, N), each column for as many samples; last, the output stage's (B, K, N).

@@ -43,6 +43,8 @@ def imagine(
     check_codec(trained, fingerprint(codec.model))
     pack, rate = trained.data.pack, trained.data.pack.codes_config.frame_rate
     given = np.zeros(0, np.int64)
+    if beginning is not None and not beginning[1] >= 0:
+        raise SpeechlibError(f"a beginning of {beginning[1]} seconds: 0 or more")
     if beginning is not None:
         given = pack.codes_of(beginning[0])[: round(beginning[1] * rate)].numpy()
     n_codes = round(seconds * rate) - len(given)

@@ -86,10 +86,22 @@ def blank(experiment: Experiment) -> nn.Module:
 
 
 def summary(experiment: Experiment):
-    """DataFrame of the model's layers: kind, shape for one crop, parameters. Needs no data (one speaker is assumed)."""
+    """DataFrame of the model's layers: kind, parameters and, where the model can tell, the shape for one crop.
+
+    Needs no data (one speaker is assumed).
+    """
     import pandas
 
-    return pandas.DataFrame(blank(experiment).summary(experiment.training.n_frames)).set_index("name")
+    model = blank(experiment)
+    if hasattr(model, "summary"):
+        return pandas.DataFrame(model.summary(experiment.training.n_frames)).set_index("name")
+    own = {name: list(part.parameters(recurse=False)) for name, part in model.named_modules()}
+    rows = [
+        (name, type(model.get_submodule(name)).__name__.removeprefix("Parametrized"), sum(p.numel() for p in weights))
+        for name, weights in own.items()
+        if weights
+    ]
+    return pandas.DataFrame(rows, columns=["name", "kind", "parameters"]).set_index("name")
 
 
 def train(experiment: Experiment, progress: Progress | None = None, data: Data | None = None) -> Run:

@@ -49,7 +49,14 @@ def speak(trained: Trained, codes: Sequence[np.ndarray], speakers: Sequence[int]
     for a decoder that draws its samples.
     """
     voicing(trained)
-    device, lengths = device_of(trained.model), [c.shape[-1] for c in codes]
+    device, lengths = device_of(trained.model), [np.shape(c)[-1] for c in codes]
+    if len(codes) != len(speakers) or not all(lengths):
+        raise SpeechlibError(
+            f"{len(codes)} sequences of {lengths} codes for {len(speakers)} speakers: wanted a speaker for each, and "
+            "codes in each"
+        )
+    if not codes:
+        return []
     held = [c[..., np.minimum(np.arange(max(lengths)), n - 1)] for c, n in zip(codes, lengths)]
     told = torch.tensor(np.stack(held), device=device)
     voices = torch.tensor(list(speakers), device=device) if has_voices(trained) else None
@@ -64,6 +71,8 @@ def convert(trained: Trained, asked: Sequence[tuple[int, int]], seconds: float =
     Raises SpeechlibError for a decoder without speakers.
     """
     _with_voices(trained)
+    if not seconds > 0:
+        raise SpeechlibError(f"{seconds} seconds of an utterance leave nothing to say")
     pack = trained.data.pack
     codes, times = encode(trained, dict.fromkeys(index for index, _ in asked))
     kept = {i: _apart(trained, found[: max(1, int((times[i] < seconds).sum()))]) for i, found in codes.items()}
