@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from . import style
 from .alignment import draw_boundaries, draw_image, draw_waveform
@@ -155,13 +156,16 @@ def staircases(steps: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> 
 
 
 def convergence(iterations: Sequence[int], curves: Mapping[str, Sequence[float]], ax: Axes | None = None) -> Figure:
-    """Spectral convergence over the number of Griffin-Lim iterations, a line per {name: values}."""
+    """Spectral convergence over the iterations of up to four ways back to sound, a line per {name: values}."""
     ax = style.axes(ax, height=3.0)
-    for (name, values), colour in zip(curves.items(), (style.BASELINE, style.colour("vqvae"), style.colour("wavenet"))):
+    colours = style.BASELINE, *(style.colour(system) for system in ("vqvae", "wavenet", "vae"))
+    for (name, values), colour in zip(curves.items(), colours):
         ax.plot(iterations, values, "o-", color=colour, markersize=4, label=name)
     ax.set_xscale("symlog", linthresh=1)
     ax.set_xticks(iterations, [str(n) for n in iterations])
+    ax.set(xlabel="iterations", ylabel="spectral convergence", yscale="log")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_formatter("{x:g}")
     ax.minorticks_off()
-    ax.set(xlabel="iterations", ylabel="spectral convergence (0: equal)", ylim=(0, None))
     ax.legend(reverse=True)
     return ax.figure
