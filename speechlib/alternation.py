@@ -57,7 +57,8 @@ def alternate(
     weights = _weights(model, players)
     optimizer, average = training.make_optimizer(model, config), training.Average(model, config.ema_decay)
     usage = CodeUsage(model)  # of no codebook: part of what every checkpoint keeps
-    done, seconds = training.resume(run, model, optimizer, average, usage)
+    best = training.Best(config.best_by)
+    done, seconds = training.resume(run, model, optimizer, average, usage, best)
     rate = partial(training.learning_rate, config)
     journal = Journal(run, batches, rate, done, seconds)
     updates = [player for player in players for _ in range(player.updates)]
@@ -84,10 +85,12 @@ def alternate(
                     journal.log(step)
                 if validation is not None and training.due(step, config.validate_every, config):
                     with average.in_place(), autocast():
-                        journal.write(step, "validation", training.validate(model, objective, validation, config))
+                        found = training.validate(model, objective, validation, config)
+                    journal.write(step, "validation", found)
+                    best.note(step, found, average.weights())
                 if step % config.checkpoint_every == 0 or step == config.steps:
                     journal.check()
-                    training.keep(run, model, optimizer, average, usage, step, journal.seconds())
+                    training.keep(run, model, optimizer, average, usage, best, step, journal.seconds())
                 if progress:
                     progress(step, config.steps, journal.text)
     except Exception as error:
@@ -98,6 +101,7 @@ def alternate(
         usage.close()
         journal.close()
     average.use()
+    best.use(run, model)
     return model.eval()
 
 

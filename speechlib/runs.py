@@ -6,6 +6,7 @@
         start.json             what training.start_from gave: weights taken and not taken
         metrics.jsonl          one line per logged step, training and validation (TensorBoard: tensorboard/)
         checkpoint.safetensors the model to use (averaged weights where averaged), with its config and sizes
+        best.safetensors       the same at the step that training.best_by chose, where it is given: these are used then
         training.safetensors   what a killed training continues from: weights, their average, optimiser, step
         recordings/            gradients.jsonl, usage.jsonl (codes per epoch), codebook-00000100.safetensors
         samples/ figures/ summary.json
@@ -22,7 +23,7 @@ import shutil
 import subprocess
 import tempfile
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -77,6 +78,11 @@ class Run:
     @property
     def checkpoint(self) -> Path:
         return self.path / "checkpoint.safetensors"
+
+    @property
+    def best(self) -> Path:
+        """The weights that training.best_by has chosen, beside those of the last checkpoint."""
+        return self.path / "best.safetensors"
 
     @property
     def training_state(self) -> Path:
@@ -203,12 +209,24 @@ def open(path: str | Path) -> Run:
 
 
 def find(experiment) -> Run | None:
-    """The run of exactly this experiment, or None."""
+    """The run of exactly this experiment, or None. A setting that was not there yet counts as its default."""
     fingerprint = identity(configs.to_dict(experiment))
     for path in _entries():
         if path.name.rsplit("-", 1)[-1] == fingerprint:
             return open(path)
+    for path in _entries():
+        if path.name.startswith(f"{experiment.system}-") and _was_before(path, experiment):
+            return open(path)
     return None
+
+
+def _was_before(path: Path, experiment) -> bool:
+    """Whether an older version has trained this experiment: all that its config says is so here, preset aside."""
+    try:
+        own = configs.from_dict(type(experiment), open(path).experiment)
+    except SpeechlibError:
+        return False
+    return replace(own, preset=experiment.preset) == experiment
 
 
 def require(experiment, made_by: str) -> Run:

@@ -39,8 +39,9 @@ class TrainingConfig:
     schedule: str = "constant"  # constant, or cosine: down to zero at the last step
     learning_rates: tuple[tuple[int, float], ...] = ()  # (step, rate): from that step on, instead of learning_rate
     warmup: int = 0  # steps over which the learning rate rises to its value
-    optimizer: str = "adam"  # adam or adamw
-    betas: tuple[float, float] = (0.9, 0.999)  # of Adam's two averages
+    optimizer: str = "adam"  # adam, adamw, or sgd: with Nesterov's momentum
+    betas: tuple[float, float] = (0.9, 0.999)  # of Adam's two averages; the first one is SGD's momentum
+    eps: float = 1e-8  # of Adam's denominator
     amsgrad: bool = False
     weight_decay: float = 0.0
     grad_clip: float = 0.0  # largest gradient norm; 0 = not clipped
@@ -50,6 +51,7 @@ class TrainingConfig:
     log_every: int = 10
     validate_every: int = 100
     validate_batches: int = 4
+    best_by: str = ""  # the validation term whose lowest value marks the weights to use; "" = the last ones
     checkpoint_every: int = 500
     record_gradients: bool = False
     record_codebook: bool = False
@@ -61,7 +63,7 @@ class TrainingConfig:
     def __post_init__(self):
         for name, known in (
             ("schedule", ("constant", "cosine")),
-            ("optimizer", ("adam", "adamw")),
+            ("optimizer", ("adam", "adamw", "sgd")),
             ("precision", ("auto", "bf16", "fp32")),
         ):
             if getattr(self, name) not in known:
@@ -116,7 +118,8 @@ def descend(
     optimizer = make_optimizer(model, config)
     average = Average(model, config.ema_decay)
     usage, epoch = CodeUsage(model), -(-len(batches) // accelerator.num_processes)  # in steps
-    done, seconds = resume(run, model, optimizer, average, usage)
+    best = Best(config.best_by)
+    done, seconds = resume(run, model, optimizer, average, usage, best)
     rate = partial(learning_rate, config)
     journal = Journal(run, batches, rate, done, seconds) if accelerator.is_main_process else None
     try:
@@ -146,7 +149,9 @@ def descend(
                     journal.log(step)
                 if validation is not None and due(step, config.validate_every, config):
                     with average.in_place(), autocast:
-                        journal.write(step, "validation", validate(model, objective, validation, config))
+                        found = validate(model, objective, validation, config)
+                    journal.write(step, "validation", found)
+                    best.note(step, found, average.weights())
                 if recording and snapshot is not None:
                     with average.in_place():
                         tensors = snapshot(model)
@@ -158,7 +163,7 @@ def descend(
                     journal.codes(step, step / epoch, usage.counts)
                 if step % config.checkpoint_every == 0 or step == config.steps:
                     journal.check()
-                    keep(run, model, optimizer, average, usage, step, journal.seconds())
+                    keep(run, model, optimizer, average, usage, best, step, journal.seconds())
                 if progress:
                     progress(step, config.steps, journal.text)
     except Exception as error:
@@ -170,6 +175,7 @@ def descend(
         if journal:
             journal.close()
     average.use()
+    best.use(run, model)
     return model.eval()
 
 
@@ -226,10 +232,12 @@ def precision_of(config: TrainingConfig, device: torch.device) -> str:
 
 
 def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer]
     parameters = [p for p in model.parameters() if p.requires_grad]
-    settings = {"betas": config.betas, "amsgrad": config.amsgrad, "weight_decay": config.weight_decay}
-    return kind(parameters, lr=config.learning_rate, fused=True, **settings)
+    common = {"lr": config.learning_rate, "weight_decay": config.weight_decay, "fused": True}
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(parameters, momentum=config.betas[0], nesterov=config.betas[0] > 0, **common)
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer]
+    return kind(parameters, betas=config.betas, eps=config.eps, amsgrad=config.amsgrad, **common)
 
 
 def learning_rate(config: TrainingConfig, step: int) -> float:
@@ -310,6 +318,43 @@ class Average:
             self.model.load_state_dict(self.state)
 
 
+class Best:
+    """The weights at whose validation `term` was lowest so far; nothing where `term` is empty.
+
+    They are kept in memory until the next checkpoint, so that the run's best weights are never of a later step than its
+    last ones, and a resumed training finds them as an uninterrupted one has left them.
+    """
+
+    def __init__(self, term: str):
+        self.term, self.value, self.step = term, math.inf, 0
+        self.unsaved: dict[str, Tensor] = {}
+
+    def note(self, step: int, found: dict[str, float], weights: dict[str, Tensor]) -> None:
+        """Raises UnknownName for a term that the validation does not have."""
+        if not self.term:
+            return
+        if self.term not in found:
+            raise UnknownName("training.best_by: term of the validation", self.term, found)
+        if found[self.term] < self.value:
+            self.value, self.step = found[self.term], step
+            self.unsaved = {name: tensor.detach().clone() for name, tensor in weights.items()}
+
+    def keep(self, run: Run, model: nn.Module) -> dict[str, float]:
+        """Write what is new; what `restore` needs."""
+        if self.unsaved:
+            about = {"step": self.step, "experiment": run.experiment, self.term: self.value}
+            runs.save_model(run.best, model, run.system, self.unsaved, **about)
+            self.unsaved = {}
+        return {"value": self.value, "step": self.step} if self.step else {}
+
+    def restore(self, kept: dict[str, float]) -> None:
+        self.value, self.step = kept.get("value", math.inf), kept.get("step", 0)
+
+    def use(self, run: Run, model: nn.Module) -> None:
+        if self.step:
+            runs.load_weights(model, runs.load_tensors(run.best)[0], run.best)
+
+
 @torch.inference_mode()
 def validate(model: nn.Module, objective: Callable, batches, config: TrainingConfig) -> dict[str, float]:
     """Mean of every term over the first `validate_batches` batches."""
@@ -358,7 +403,16 @@ def _fitting(tensors: dict[str, Tensor], own: dict[str, Tensor]) -> int:
     return sum(name in own and own[name].shape == t.shape for name, t in tensors.items())
 
 
-def keep(run: Run, model: nn.Module, optimizer, average: Average, usage: CodeUsage, step: int, seconds: float) -> None:
+def keep(
+    run: Run,
+    model: nn.Module,
+    optimizer,
+    average: Average,
+    usage: CodeUsage,
+    best: Best,
+    step: int,
+    seconds: float,
+) -> None:
     """Write the checkpoint to use and the state to continue from.
 
     A kill at any moment does no harm: resuming reads only training.safetensors, which is replaced in one stroke.
@@ -368,13 +422,13 @@ def keep(run: Run, model: nn.Module, optimizer, average: Average, usage: CodeUsa
     tensors |= {f"average.{name}": tensor for name, tensor in average.state.items()}
     tensors |= {f"usage.{name}": counts for name, counts in usage.counts.items()}
     for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
-    identity = runs.identity(run.experiment)
-    runs.save_tensors(run.training_state, tensors, {"step": step, "seconds": seconds, "identity": identity})
+        tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items() if value is not None}
+    about = {"step": step, "seconds": seconds, "identity": runs.identity(run.experiment), "best": best.keep(run, model)}
+    runs.save_tensors(run.training_state, tensors, about)
     run.mark("running", step=step)
 
 
-def resume(run: Run, model: nn.Module, optimizer, average: Average, usage: CodeUsage) -> tuple[int, float]:
+def resume(run: Run, model: nn.Module, optimizer, average: Average, usage: CodeUsage, best: Best) -> tuple[int, float]:
     """Restore what `keep` wrote. Returns the steps done and the seconds they took; (0, 0) where nothing was kept.
 
     Raises BadFile for a truncated state and for one of another experiment.
@@ -391,6 +445,7 @@ def resume(run: Run, model: nn.Module, optimizer, average: Average, usage: CodeU
         index, key = name.split(".", 1)
         state.setdefault(int(index), {})[key] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    best.restore(metadata.get("best", {}))
     return metadata["step"], metadata["seconds"]
 
 

@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
-from speechlib import configs, presets, runs
+from speechlib import configs, presets, runs, training
 from speechlib.errors import BadFile, SpeechlibError, UnknownName
 from speechlib.features import PSF_MFCC39
 from speechlib.models.vqvae import VQVAE
@@ -58,7 +59,7 @@ def test_any_preset_can_be_pointed_elsewhere():
         (("vqvae", "smoke", "", "", 0, {"model.codebok_size": 3}), "Did you mean 'codebook_size'"),
         (("vqvae", "smoke", "", "", 0, {"modle.codebook_size": 3}), "Did you mean 'model'"),
         (("vqvae", "smoke", "", "", 0, {"model.codebook_size": "many"}), "model.codebook_size needs int"),
-        (("vqvae", "smoke", "", "", 0, {"training.optimizer": "sgd"}), "unknown training.optimizer 'sgd'"),
+        (("vqvae", "smoke", "", "", 0, {"training.optimizer": "sdg"}), "unknown training.optimizer 'sdg'"),
     ],
 )
 def test_misspellings_are_told(arguments, words):
@@ -201,3 +202,58 @@ def test_a_sweep_file_with_a_mistake_is_refused_before_anything_starts(tmp_path,
         presets.read_sweep(path)
     with pytest.raises(BadFile, match="does not exist"):
         presets.read_sweep(tmp_path / "none.yml")
+
+
+_EPOCH = 1_100  # steps in an epoch of TIMIT's windows, batches of 128
+# flag of main_vae.py: what the source writes, the field here, what that means there (reference/timit_frames.md, 4.3)
+FLAGS = {
+    "--lr 1e-4": ("training.learning_rate", 1e-4),
+    "--batch_size 128": ("training.batch_size", 128),
+    "--clip 0.25": ("training.grad_clip", 0.25 / 128),  # of a loss that is summed there, and a mean here
+    "--epochs 400": ("training.steps", 400 * _EPOCH),
+    "--seed 1": ("seed", 0),  # given with every experiment, preset or not
+    "--zdim 128": ("model.latent_dim", 128),
+    "--Lambda 1": ("model.kl_weight", 1.0),
+    "--gamma 1": ("model.reconstruction_weight", 1.0),
+    "--logvar 0.1": ("model.posterior_std", 0.1),  # its name says variance, it is a deviation
+    "--BCE": ("model.reconstruction", "squared_error"),  # or cross_entropy
+    "--dropout 0": ("model.dropout", 0.0),
+    "--leakyrelu 0.2": ("model.slope", 0.2),
+    "--adam": ("training.optimizer", "adam"),  # store_false there: naming it turned Adam off
+    "--beta1 0.99 --beta2 0.95": ("training.betas", (0.95, 0.999)),  # Hsu's, as .99 and .95 are the wrong way round
+    "--eps 1e-8": ("training.eps", 1e-8),
+    "--L2 1e-4": ("training.weight_decay", 1e-4 / 128),
+    "--nfilter 40": ("pack.features", 40),
+    "StepLR(100, 0.5)": ("training.learning_rates", tuple((100 * k * _EPOCH, 1e-4 / 2**k) for k in (1, 2, 3))),
+    "save/best_model_ID.pt": ("training.best_by", "loss"),
+}
+
+
+@pytest.mark.parametrize("flag", FLAGS)
+def test_every_flag_of_the_source_is_a_field_with_a_positive_meaning(flag):
+    """Mistake 13: store_false, integers for real weights, betas swapped."""
+    field, expected = FLAGS[flag]
+    experiment = presets.get("vae", "source")
+    for name in field.split("."):
+        experiment = getattr(experiment, name)
+    if field == "pack.features":
+        experiment = experiment[0].n_mels
+    assert experiment == expected
+    assert type(experiment) is type(expected)
+
+
+def test_fields_mean_what_they_say():
+    def made(**changes):
+        return presets.get("vae", "source", changes=changes)
+
+    parameters = torch.nn.Linear(2, 2)
+    for name, kind in (("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD)):
+        optimizer = training.make_optimizer(parameters, made(**{"training.optimizer": name}).training)
+        assert type(optimizer) is kind
+        (group,) = optimizer.param_groups
+        assert group["weight_decay"] == 1e-4 / 128
+        assert group["nesterov"] if name == "sgd" else (group["eps"], group["betas"]) == (1e-8, (0.95, 0.999))
+    config = made().training
+    rates = [training.learning_rate(config, epoch * _EPOCH) for epoch in (1, 99, 100, 200, 300, 399)]
+    assert rates == [1e-4, 1e-4, 5e-5, 2.5e-5, 1.25e-5, 1.25e-5]
+    assert made(**{"model.kl_weight": 0.5}).model.kl_weight == 0.5  # lambda and gamma were integers

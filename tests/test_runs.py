@@ -279,3 +279,16 @@ def test_folders_of_samples_and_figures_are_made_on_demand(workspace):
     assert json.loads((run.path / "config.json").read_text()) == run.config
     assert run.folder("samples").is_dir()
     assert not (run.path / "figures").exists()
+
+
+def test_a_setting_that_came_later_counts_as_its_default_in_older_runs(workspace):
+    """Updating the package must not train everything again."""
+    old = runs.create(Experiment(size=7))
+    config = files.read_json(old.path / "config.json")
+    del config["experiment"]["name"]  # as if the version that made it had not known it
+    files.write_json(old.path / "config.json", config)
+    there = old.path.rename(old.path.with_name("vqvae-smoke-0-0123456789ab"))
+    assert runs.find(Experiment(size=7)).path == there
+    assert runs.find(Experiment(size=7, preset="demo")).path == there
+    assert runs.find(Experiment(size=8)) is None
+    assert runs.find(Experiment(size=7, name="other")) is None

@@ -136,6 +136,80 @@ def test_a_resumed_training_equals_an_uninterrupted_one_to_the_bit(workspace, mo
     assert_same(content(whole), content(resumed))
 
 
+def waver(model, batch):
+    """A loss that is lowest somewhere on the way, as an overfitted one is."""
+    terms = squares(model, batch)
+    return terms | {"distance": (model.weight.sum() - 0.8).abs()}
+
+
+def validated_by_distance(progress=None, steps=12, **changes):
+    config = replace(CONFIG, best_by="distance", validate_every=1, steps=steps, record_gradients=False, **changes)
+    config = replace(config, record_codebook=False)
+    run = runs.create(Experiment(config))
+    return run, training.descend(line(), waver, Batches(), config, run, Batches(seed=1), progress=progress)
+
+
+def test_the_best_weights_stay_beside_the_last_ones(workspace):
+    run, model = validated_by_distance()
+    seen = run.metrics("validation")
+    best, about = load_tensors(run.best)
+    chosen = seen["distance"].idxmin()
+    assert 0 < chosen < len(seen) - 1  # neither the first nor the last
+    assert about["step"] == seen["step"][chosen]
+    assert about["distance"] == seen["distance"].min()
+    assert abs(best["weight"].sum().item() - 0.8) == pytest.approx(seen["distance"].min(), abs=1e-6)
+    assert torch.equal(model.weight, best["weight"])  # those that are used
+    assert not torch.equal(load_tensors(run.checkpoint)[0]["weight"], best["weight"])
+
+
+@pytest.mark.parametrize("step", [4, 5, 6, 9, 11])
+def test_a_resumed_training_has_the_best_weights_of_an_uninterrupted_one(workspace, monkeypatch, step):
+    whole, model = validated_by_distance()
+    monkeypatch.setenv("SPEECHLIB_OUTPUTS", str(workspace / "other"))
+    with pytest.raises(KeyboardInterrupt):
+        validated_by_distance(stop_at(step))
+    resumed, again = validated_by_distance()
+    for name in ("best", "checkpoint", "training_state"):
+        (a, about_a), (b, about_b) = (load_tensors(getattr(run, name)) for run in (whole, resumed))
+        assert all(torch.equal(a[key], b[key]) for key in a), name
+        assert about_a.get("step") == about_b.get("step")
+        assert about_a.get("best") == about_b.get("best")
+    assert torch.equal(model.weight, again.weight)
+
+
+def test_a_term_that_no_validation_has_is_refused(workspace):
+    with pytest.raises(UnknownName, match="best_by.*'los'.*Did you mean 'loss'"):
+        descend(best_by="los")
+
+
+@pytest.mark.parametrize("step", [3, 5, 8])
+def test_sgd_resumes_to_the_bit_too(workspace, monkeypatch, step):
+    settings = {"optimizer": "sgd", "weight_decay": 1e-4, "grad_clip": 0.25}
+    settings |= {"schedule": "constant", "learning_rates": ((4, 0.025), (8, 0.0125))}
+    whole, _ = descend(**settings)
+    monkeypatch.setenv("SPEECHLIB_OUTPUTS", str(workspace / "other"))
+    with pytest.raises(KeyboardInterrupt):
+        descend(progress=stop_at(step), **settings)
+    resumed, _ = descend(**settings)
+    assert_same(content(whole), content(resumed))
+
+
+def test_sgd_takes_nesterovs_step_by_hand():
+    """Two steps of v = 0.9 v + g, w -= rate (g + 0.9 v), with g = 2 w of w^2 and the decay's share added."""
+    parameter = nn.Parameter(torch.tensor([1.0]))
+    model = nn.ParameterList([parameter])
+    optimizer = training.make_optimizer(model, TrainingConfig(optimizer="sgd", learning_rate=0.1, weight_decay=0.5))
+    w, v = 1.0, 0.0
+    for _ in range(2):
+        g = 2 * w + 0.5 * w
+        v = 0.9 * v + g
+        w -= 0.1 * (g + 0.9 * v)
+        optimizer.zero_grad()
+        parameter.square().sum().backward()
+        optimizer.step()
+        assert parameter.item() == pytest.approx(w)
+
+
 SLOWLY = """
 import time
 import test_training

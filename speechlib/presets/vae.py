@@ -28,6 +28,7 @@ _paper = Experiment(
         learning_rate=1e-3,
         betas=(0.95, 0.999),
         weight_decay=1e-4,
+        best_by="loss",
         log_every=100,
         validate_every=2_000,
         checkpoint_every=2_000,
@@ -58,6 +59,7 @@ _source = replace(
         # The source sums its loss over the batch, here it is the mean: the same steps of Adam, 128 times smaller.
         grad_clip=0.25 / 128,
         weight_decay=1e-4 / 128,
+        best_by="loss",
         log_every=100,
         validate_every=_EPOCH,
         checkpoint_every=_EPOCH,

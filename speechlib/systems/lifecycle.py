@@ -172,14 +172,19 @@ def _snapshot(experiment: Experiment, batch) -> Callable | None:
 
 
 def evaluate(trained: Trained) -> dict[str, float]:
-    """What a run is judged by, on its validation part: the last terms of its objective, the system's own scores, what
-    it cost."""
+    """What a run is judged by, on its validation part: the terms of its objective at the last step (at the best one,
+    where training.best_by is given), the system's own scores, what it cost."""
     experiment, split = trained.experiment, trained.data.split
     config, frames = experiment.training, experiment.training.batch_size * experiment.training.n_frames
     frame_rate = trained.data.pack.config_of(experiment.frames("inputs")).frame_rate
-    last = trained.run.metrics("validation").iloc[-1].drop(["step", "seconds"])
+    validation, chosen = trained.run.metrics("validation"), {}
+    if config.best_by:
+        chosen = {"best_step": runs.load_tensors(trained.run.best)[1]["step"]}
+        validation = validation[validation["step"] == chosen["best_step"]]
+    terms = validation.iloc[-1].drop(["step", "seconds"])
     return {
-        **{name: float(value) for name, value in last.items()},
+        **{name: float(value) for name, value in terms.items()},
+        **chosen,
         **system_of(experiment).scores(trained),
         "parameters": sum(p.numel() for p in trained.model.parameters()),
         "steps": config.steps,
@@ -190,13 +195,15 @@ def evaluate(trained: Trained) -> dict[str, float]:
     }
 
 
-def load(run: Run, data: Data | None = None, averaged: bool = True) -> Trained:
+def load(run: Run, data: Data | None = None, averaged: bool = True, best: bool = True) -> Trained:
     """A run with its model (on the CPU, in eval mode) and data (`data` spares preparing it again).
 
-    Where weights were averaged (training.ema_decay), `averaged` says which to take: their average, or the last ones.
-    Raises BadFile where the run is of another version or its checkpoint is damaged.
+    Where the validation chose a step (training.best_by) its weights are taken, unless `best` is False: then the last
+    ones. Where weights were averaged (training.ema_decay), `averaged` says which of the last ones to take: their
+    average, or the weights themselves. Raises BadFile where the run is of another version or its checkpoint is damaged.
     """
-    experiment, model = experiment_of(run), runs.load_model(run.checkpoint)
+    experiment = experiment_of(run)
+    model = runs.load_model(run.best if best and averaged and experiment.training.best_by else run.checkpoint)
     if not averaged:
         runs.load_weights(model, training.raw_weights(run), run.training_state)
     return Trained(model, experiment, data or prepare(experiment), run)
