@@ -202,6 +202,7 @@ def stft(wave: torch.Tensor, window: torch.Tensor, config: FeatureConfig, center
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)  # they outlive the call: whoever comes next may need a gradient through them
 def tables(config: FeatureConfig, device: torch.device):
     """Window (win_length,), bands (n_mels, bins) and liftered DCT (n_mfcc, n_mels), made once per config and device."""
     bands = filter_bank(config)
@@ -222,6 +223,7 @@ def tables(config: FeatureConfig, device: torch.device):
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)
 def _groups(config: FeatureConfig, device: torch.device) -> list[tuple[torch.Tensor, slice]]:
     """The bands in four groups, each with the bins it touches: a third of the products of the whole matrix."""
     groups = []

@@ -38,6 +38,7 @@ def to_audio(
     return wave.reshape(*features.shape[:-2], wave.shape[-1])
 
 
+@torch.inference_mode(False)  # it needs gradients, also where its caller needs none
 def refine(
     features: torch.Tensor, config: FeatureConfig, n_iter: int = 100, seed: int = 0, start: torch.Tensor | None = None
 ) -> torch.Tensor:
@@ -242,7 +243,7 @@ def lbfgs(loss: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, n_iter:
     def dot(a, b):
         return (a * b).sum(dim=1, keepdim=True)  # (B, 1)
 
-    x = x.detach()
+    x = x.detach().clone()
     value, slope = measured(x)
     tiny = torch.finfo(x.dtype).tiny
     scale = 0.01 * x.norm(dim=1, keepdim=True) / slope.norm(dim=1, keepdim=True).clamp(min=tiny)  # first step: 1 %

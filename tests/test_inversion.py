@@ -292,3 +292,14 @@ def test_what_has_no_sound_is_refused_with_a_reason():
         to_audio(torch.zeros(80, 0), LOG_MEL)
     with pytest.raises(SpeechlibError, match="psf_mfcc replaces the level of the bands by the energy"):
         inversion.refine(torch.zeros(39, 10), PSF_MFCC39)
+
+
+def test_it_finds_its_gradients_where_the_caller_wants_none():
+    config = features.FeatureConfig("log_mel", 8_000, n_fft=200, win_length=200, hop_length=50, n_mels=19)  # met nowhere else
+    with torch.inference_mode():
+        wave = torch.sin(torch.arange(4_000) * 0.3)
+        asked = extract(wave, config)
+        rough = to_audio(asked, config, n_iter=4)
+        fine = inversion.refine(asked, config, n_iter=20, start=rough)
+    distances = [inversion.convergence(w, asked, config) for w in (rough, fine)]
+    assert distances[1] < 0.5 * distances[0]

@@ -194,9 +194,9 @@ _long = replace(
     source=_codes,
     training=replace(
         wavenet.PRESETS["long"].training,
-        steps=3_000,
+        steps=4_000,
         learning_rate=1e-3,
-        learning_rates=((2_000, 3e-4),),
+        learning_rates=((2_800, 3e-4),),
         frozen=("encoder", "quantizer"),
     ),
 )
