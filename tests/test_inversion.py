@@ -295,7 +295,7 @@ def test_what_has_no_sound_is_refused_with_a_reason():
 
 
 def test_it_finds_its_gradients_where_the_caller_wants_none():
-    config = features.FeatureConfig("log_mel", 8_000, n_fft=200, win_length=200, hop_length=50, n_mels=19)  # met nowhere else
+    config = features.FeatureConfig("log_mel", 8_000, n_fft=200, win_length=200, hop_length=50, n_mels=19)
     with torch.inference_mode():
         wave = torch.sin(torch.arange(4_000) * 0.3)
         asked = extract(wave, config)
