@@ -6,8 +6,10 @@
 
 Source: kept by whoever made it from TIMIT (LDC93S1); it is not distributed. Of 120 columns 40 are taken for log-mel
 bands, the rest for their differences. There are no waves in it and no names of speakers: every utterance is a voice.
+As a corpus it is called `timit_mat`: its root is the file, or the folder that it lies in.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +17,8 @@ import torch
 
 from . import configs
 from .errors import BadFile
-from .features import FeatureConfig
-from .files import resolve
+from .features import FeatureConfig, n_features
+from .files import data_dir, resolve
 from .packs import FORMAT, LABELS, Pack, PackConfig
 
 PHONES = tuple(
@@ -27,6 +29,7 @@ _VARIANTS = dict.fromkeys(["pcl", "tcl", "kcl"], "cl") | dict.fromkeys(["bcl", "
 _VARIANTS |= {"ax-h": "ax", "axr": "er", "hv": "hh", "ux": "uw", "eng": "ng", "em": "m", "nx": "n"}
 _VARIANTS |= {"h#": "sil", "pau": "sil"}
 PARTS = ("train", "dev", "test")
+NAME, FILE = "timit_mat", "Logmel_normalized_48Label_Framealigned.mat"
 
 
 def fold(symbol: str) -> str:
@@ -34,19 +37,43 @@ def fold(symbol: str) -> str:
     return _VARIANTS.get(symbol, symbol)
 
 
-def load(path: str | Path, kind: str = "log_mel") -> tuple[Pack, dict[str, list[int]]]:
+def frames_of(config: PackConfig, kind: str) -> PackConfig:
+    """What such a file can have of a pack: one kind of features, of 40 bands; differences where they are asked for."""
+    (features,) = (features for features in config.features if features.kind == kind)
+    return PackConfig(features=(replace(features, n_mels=40),))
+
+
+def find(root: str | Path = "") -> Path:
+    """The file: `root` itself, or FILE in that folder (default: data/timit_mat)."""
+    root = resolve(root) if root else data_dir() / NAME
+    return root if root.suffix == ".mat" else root / FILE
+
+
+def load(path: str | Path, features: FeatureConfig | None = None) -> tuple[Pack, dict[str, list[int]]]:
     """The file as one pack in memory, and which of its utterances are `train`, `dev` and `test`.
 
-    Raises BadFile that names the array: one that is missing, frames and labels of different number, lengths that do not
-    add up to the frames, labels beyond the table, values that are not finite.
+    `features` says what its columns are, by default log-mel bands and, of 120, their differences; where it asks for
+    bands only, the columns of differences are left out. Raises BadFile that names the array: one that is missing,
+    columns that `features` does not have, frames and labels of different number, lengths that do not add up to the
+    frames, labels beyond the table, values that are not finite.
     """
     path = resolve(path)
     arrays = _read(path)
     parts = [_checked(path, part, arrays) for part in PARTS]
+    widths = {part: found[0].shape[1] for part, found in zip(PARTS, parts)}
+    if len(set(widths.values())) > 1:
+        raise BadFile(path, f"has another number of columns in each part: {widths}")
     frames, lengths, labels = (np.concatenate([part[k] for part in parts]) for k in range(3))
     names = [f"{part}-{i:04d}" for part, found in zip(PARTS, parts) for i in range(len(found[1]))]
     C = frames.shape[1]
-    features = FeatureConfig(kind, win_length=400, n_mels=C // 3 if C == 120 else C, n_deltas=2 if C == 120 else 0)
+    if features is None:
+        deltas = 2 if C == 120 else 0
+        features = FeatureConfig("log_mel", win_length=400, n_mels=C // (1 + deltas), n_deltas=deltas)
+    wanted = n_features(features)
+    if wanted > C or C % features.n_mels:
+        reason = f"has {C} columns, {wanted} are asked for ({features.n_mels} bands, {features.n_deltas} differences)"
+        raise BadFile(path, f"{reason}: set n_mels and n_deltas in pack.features")
+    frames = frames[:, :wanted]
     rows, counts = [], []
     for first, length in zip(np.cumsum(lengths) - lengths, lengths):
         found = _runs(labels[first : first + length])
@@ -56,7 +83,7 @@ def load(path: str | Path, kind: str = "log_mel") -> tuple[Pack, dict[str, list[
     none = np.zeros(len(names), np.int64)
     index = {
         "format": FORMAT,
-        "name": "timit_mat",
+        "name": NAME,
         "config": configs.to_dict(PackConfig(features=(features,))),
         "utterances": names,
         "speakers": names,
@@ -67,7 +94,7 @@ def load(path: str | Path, kind: str = "log_mel") -> tuple[Pack, dict[str, list[
     }
     about = {"speaker": np.arange(len(names)), "shift": none.astype(float), "n_samples": none, "n_frames": lengths}
     about |= {"n_phones": np.array(counts), "n_words": none}
-    flat = {kind: torch.from_numpy(np.ascontiguousarray(frames, np.float32))}
+    flat = {features.kind: torch.from_numpy(np.ascontiguousarray(frames, np.float32))}
     silent = torch.zeros(0, dtype=torch.int16)
     pack = Pack(path, index, about, silent, flat, np.array(rows, LABELS), np.zeros(0, LABELS))
     bounds = np.cumsum([0, *(len(found[1]) for found in parts)])
@@ -82,12 +109,13 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise BadFile(path, "does not exist")
     try:
-        return loadmat(path)
-    except NotImplementedError:  # version 7.3 is HDF5
-        import h5py
+        try:
+            return loadmat(path)
+        except NotImplementedError:  # version 7.3 is HDF5
+            import h5py
 
-        with h5py.File(path) as file:  # MATLAB writes columns first: what h5py reads is transposed
-            return {name: array[()].T for name, array in file.items() if isinstance(array, h5py.Dataset)}
+            with h5py.File(path) as file:  # MATLAB writes columns first: what h5py reads is transposed
+                return {name: array[()].T for name, array in file.items() if isinstance(array, h5py.Dataset)}
     except (ValueError, TypeError, OSError, MatReadError) as error:
         raise BadFile(path, f"is no MATLAB file, or cut short ({error})") from None
 

@@ -1,13 +1,18 @@
 """The .mat layout of TIMIT frames: the same windows as recordings give, and a clear word on every way to be wrong."""
 
+from dataclasses import replace
+
 import h5py
 import numpy as np
 import pytest
 import torch
 from scipy.io import savemat
 
-from speechlib import timit_mat
+from speechlib import presets, systems, timit_mat
+from speechlib.__main__ import main
 from speechlib.errors import BadFile
+from speechlib.features import FeatureConfig
+from speechlib.packs import PackConfig
 from speechlib.windows import Windows
 
 LENGTHS = {"train": [30, 12, 25], "dev": [14], "test": [9, 21]}
@@ -84,8 +89,9 @@ def test_runs_of_one_label_are_segments():
         (lambda v: v["test_dict"].__setitem__(4, 49), r"\(test_dict\).* frame 4 has label 49, the table ends at 48"),
         (lambda v: v["train"].__setitem__((2, 2), np.nan), r"\(train\).* finite"),
         (lambda v: v.update(devlen=np.array([13.5])), r"\(devlen\).* no whole numbers"),
+        (lambda v: v.update(test=v["test"][:, :40]), r"another number of columns .*'dev': 120, 'test': 40"),
     ],
-    ids=["missing", "lengths", "labels", "beyond the table", "nan", "halves"],
+    ids=["missing", "lengths", "labels", "beyond the table", "nan", "halves", "columns"],
 )
 def test_what_is_wrong_is_named(path, spoil, told):
     values = arrays()
@@ -95,6 +101,60 @@ def test_what_is_wrong_is_named(path, spoil, told):
         timit_mat.load(path)
 
 
+def test_it_trains_like_any_corpus(path, workspace):
+    """Windows from the arrays, no audio: the parts are the file's own, dev judges."""
+    values = arrays()
+    savemat(path, values)
+    changes = {"model.channels": [4, 4, 4], "training.steps": 2, "training.batch_size": 4, "training.n_frames": 9}
+    experiment = presets.get("vae", "smoke", "timit_mat", str(path), changes=changes)
+    run = systems.train(experiment)
+    trained = systems.load(run)
+    assert run.status == "done"
+    assert trained.model.sizes == {"n_features": 40, "n_frames": 9}
+    assert {part: len(found) for part, found in trained.data.split.items()} == {"train": 3, "val": 1, "test": 2}
+    pack = trained.data.pack
+    torch.testing.assert_close(pack.features(0, "log_mel").T, torch.tensor(values["train"][:30, :40]).float())
+    mean = torch.tensor(values["train"][:, :40]).float().mean(0)
+    torch.testing.assert_close(trained.model.inputs.mean, mean, rtol=1e-4, atol=1e-5)
+    assert run.summary["val_elbo"] < 0
+
+
+def test_the_sources_gan_reads_all_120_columns_and_a_command_trains_it(path, workspace, capsys):
+    savemat(path, arrays())
+    command = ["train", "wgan", "--preset", "source", "--corpus", "timit_mat", "--corpus-root", str(path)]
+    small = {"channels": "[2, 2, 2]", "latent_dim": 3, "n_critic": 1}
+    for name, value in small.items():
+        command += ["--set", f"model.{name}={value}"]
+    assert main([*command, "--set", "training.steps=1", "--set", "training.batch_size=4"]) == 0
+    assert "done" in capsys.readouterr().out
+
+
+def test_the_folder_is_as_good_as_the_file(tmp_path):
+    assert timit_mat.find(tmp_path) == tmp_path / timit_mat.FILE
+    assert timit_mat.find(tmp_path / "mine.mat") == tmp_path / "mine.mat"
+    experiment = presets.get("vae", "demo", "timit_mat", str(tmp_path))
+    with pytest.raises(BadFile, match="does not exist"):
+        systems.prepare(experiment)
+
+
+def test_columns_that_are_not_there_are_told(path):
+    savemat(path, arrays())
+    experiment = presets.get("vae", "smoke", "timit_mat", str(path))
+    experiment = replace(experiment, pack=PackConfig(features=(FeatureConfig("log_mel", n_mels=80),)))
+    with pytest.raises(BadFile, match="has 120 columns, 80 are asked for"):
+        systems.prepare(experiment)
+
+
+def test_the_numbers_of_timit(real_data):
+    """Reference section 2.1."""
+    if not (path := timit_mat.find(real_data / "timit_mat")).exists():
+        pytest.skip(f"{path.name} is not among the real recordings: TIMIT is licensed (LDC93S1)")
+    pack, split = timit_mat.load(path)
+    assert [len(split[part]) for part in timit_mat.PARTS] == [3696, 400, 192]
+    frames = [int(pack.n_frames[split[part]].sum()) for part in timit_mat.PARTS]
+    assert frames == [1_124_823, 122_487, 57_919]
+
+
 def test_a_file_that_is_none(path):
     with pytest.raises(BadFile, match="does not exist"):
         timit_mat.load(path)
@@ -102,6 +162,10 @@ def test_a_file_that_is_none(path):
     with pytest.raises(BadFile, match="no MATLAB file, or cut short"):
         timit_mat.load(path)
     savemat(path, arrays())
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(BadFile, match="no MATLAB file, or cut short"):
+        timit_mat.load(path)
+    write_v73(path, arrays())
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(BadFile, match="no MATLAB file, or cut short"):
         timit_mat.load(path)

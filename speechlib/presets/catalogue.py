@@ -5,7 +5,7 @@ import shlex
 from dataclasses import replace
 from typing import Any
 
-from .. import configs
+from .. import configs, timit_mat
 from ..errors import UnknownName
 from . import prior, vae, vqvae, vqvae_wavenet, wae, wavenet, wgan
 from .experiment import CorpusConfig, Experiment
@@ -72,4 +72,7 @@ def _placed(experiment: Experiment, corpus: str, corpus_root: str) -> Experiment
     if corpus_root:
         place = replace(place, root=str(corpus_root))
     source = experiment.source and _placed(experiment.source, corpus, corpus_root)
-    return replace(experiment, corpus=place, source=source)
+    pack = experiment.pack
+    if place.name == timit_mat.NAME:  # frames that somebody else has made: they are what they are
+        pack = timit_mat.frames_of(pack, experiment.frames("inputs"))
+    return replace(experiment, corpus=place, pack=pack, source=source)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from .. import batches, corpora, packs
+from .. import batches, corpora, packs, timit_mat
 from ..corpora import splits
 from ..errors import SpeechlibError
 from ..presets import Experiment
@@ -14,7 +14,7 @@ from ..training import Progress
 
 
 class Data(NamedTuple):
-    corpus: corpora.Corpus
+    corpus: corpora.Corpus | None  # None for frames that came without their recordings
     pack: packs.Pack
     split: dict[str, list[int]]  # part -> indices into the pack
 
@@ -35,7 +35,14 @@ class Voicing(NamedTuple):
 
 
 def packed(experiment: Experiment, progress: Progress | None = None) -> Data:
-    """The corpus of an experiment, packed and split. What is on disk already is opened, not made again."""
+    """The corpus of an experiment, packed and split. What is on disk already is opened, not made again.
+
+    `timit_mat` is packed and split as it comes.
+    """
+    if experiment.corpus.name == timit_mat.NAME:
+        (features,) = experiment.pack.features
+        pack, parts = timit_mat.load(timit_mat.find(experiment.corpus.root), features)
+        return Data(None, pack, {"train": parts["train"], "val": parts["dev"], "test": parts["test"]})
     corpus = corpora.load(experiment.corpus.name, experiment.corpus.root or None)
     pack = packs.build(corpus, experiment.pack, progress=progress)
     field = getattr(experiment.model, "voices", "speaker")
