@@ -56,8 +56,10 @@ def test_the_table_ranks_recording_griffin_lim_noise_and_silence(data):
         vocoders.RECORDING: lambda clip: torch.from_numpy(clip.wave),
         "silence": lambda clip: 1e-4 * torch.randn(len(clip.wave)),
     }
-    table = vocoders.judge(data, vocoders.clips(data, "log_mel", 6), "log_mel", others | vocoders.rivals(config))
-    order = [vocoders.RECORDING, vocoders.GRIFFIN_LIM, vocoders.NOISE, "silence"]
+    say = others | vocoders.rivals(config)
+    say[vocoders.REFINED] = vocoders.refined(say[vocoders.NOISE], config)
+    table = vocoders.judge(data, vocoders.clips(data, "log_mel", 6), "log_mel", say)
+    order = [vocoders.RECORDING, vocoders.REFINED, vocoders.GRIFFIN_LIM, vocoders.NOISE, "silence"]
     assert list(table["log_mel_distance"].sort_values().index) == order
     assert table["phones"].idxmin() == "silence"
     assert table.loc[vocoders.RECORDING, "phones"] > 0.7

@@ -14,14 +14,15 @@ from torch import Tensor
 
 from ..evaluation import listener, vocoder
 from ..evaluation.probes import Reader
-from ..features import FeatureConfig
-from ..inversion import shaped_noise, to_audio
+from ..features import FeatureConfig, n_samples
+from ..inversion import refine, shaped_noise, to_audio
 from .data import Data, Trained
 
 if TYPE_CHECKING:
     import pandas
 
 NOISE, GRIFFIN_LIM, RECORDING = "noise of the same bands", "Griffin-Lim", "recording"
+REFINED = "refined"  # behind a name: its wave brought to the bands by L-BFGS
 _READER_UTTERANCES = 200  # of the training part, that the reader of phones is fitted on
 
 
@@ -62,6 +63,18 @@ def rivals(config: FeatureConfig) -> dict[str, Vocoder]:
         NOISE: lambda clip: shaped_noise(clip.features.cpu(), config),
         GRIFFIN_LIM: lambda clip: to_audio(clip.features.cpu(), config),
     }
+
+
+def refined(vocode: Vocoder, config: FeatureConfig) -> Vocoder:
+    """What it says, brought to the bands that were asked for by `inversion.refine`: it may change its mind about every
+    sample, which nothing that speaks sample by sample can. Whatever was said at first comes near them so; noise too."""
+
+    def again(clip: Clip) -> Tensor:
+        asked = clip.features.cpu()
+        wave = vocode(clip)[: n_samples(asked.shape[1], config) + config.hop_length]
+        return refine(asked, config, start=wave)
+
+    return again
 
 
 def judge(data: Data, chosen: Sequence[Clip], kind: str, vocoders: Mapping[str, Vocoder]) -> "pandas.DataFrame":
