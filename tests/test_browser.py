@@ -4,6 +4,7 @@ Chromium is Debian's (`apt-get install chromium`); where there is none these tes
 """
 
 import json
+import os
 import secrets
 import shutil
 import socket
@@ -14,6 +15,7 @@ import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from speechlib import workbook
@@ -107,6 +109,34 @@ def lab(smoke_batch, tmp_path_factory):
         yield lambda name: f"{address}/lab/tree/{name}.ipynb?token={token}&reset"
 
 
+SPEAKS = """
+import time, torch
+from speechlib.widgets import Streaming
+
+class Tone:  # 10 s in 200 blocks, said in no time, in half a minute, in no time
+    n_samples, waits = 80_000, [0, 0.15, 0]
+
+    def __iter__(self):
+        wait = self.waits.pop(0)
+        for block in torch.sin(torch.arange(self.n_samples) * 0.3).split(400):
+            time.sleep(wait)
+            yield block[None]
+
+Streaming("a tone", {}, Tone, 8000)
+"""
+
+
+@pytest.fixture
+def speaking(tmp_path):
+    """The address of a notebook, not yet run, in which something is spoken slowly."""
+    (tmp_path / "root").mkdir()
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}  # else JupyterLab asks for one
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(SPEAKS)], metadata=kernel)
+    nbformat.write(notebook, tmp_path / "root" / "speaking.ipynb")
+    with jupyterlab(tmp_path / "root", dict(os.environ), tmp_path) as (address, token):
+        yield f"{address}/lab/tree/speaking.ipynb?token={token}&reset"
+
+
 def open_notebook(page, address: str) -> None:
     page.goto(address)
     page.wait_for_selector(".jp-Notebook .jp-Cell")
@@ -161,6 +191,32 @@ def test_another_part_is_heard_when_the_slider_moves(page, lab):
         arg=before,
     )
     assert explorer.locator("audio").first.element_handle().evaluate(PLAYS)["ready"] == 4
+    assert page.outside == []
+
+
+def test_speech_is_heard_before_its_end_and_stopped_in_the_middle(page, speaking):
+    """Its beginning plays while the rest is still being made, and "stop" keeps what has been made until then."""
+    open_notebook(page, speaking)
+    run_all(page)
+    widget = page.locator(".jp-OutputArea .widget-vbox:has(button)").last
+    assert widget.locator("audio").element_handle().evaluate(PLAYS)["duration"] == pytest.approx(10, abs=0.01)
+    speak, stop = (widget.get_by_role("button", name=name) for name in ("speak", "stop"))
+    assert stop.is_disabled()
+    speak.click()
+    page.get_by_text("its beginning, to play now").wait_for()
+    assert speak.is_disabled()
+    sound = widget.locator("audio").element_handle()
+    beginning = sound.evaluate(PLAYS)
+    page.wait_for_function("audio => audio.currentTime > 0.1", arg=sound)  # while the kernel is busy as well
+    assert beginning["ready"] == 4
+    assert 0.5 <= beginning["duration"] < 1
+    stop.click()
+    page.get_by_text("until stop").wait_for()
+    kept = widget.locator("audio").element_handle().evaluate(PLAYS)
+    assert beginning["duration"] < kept["duration"] < 10
+    speak.click()  # again, to the end
+    page.get_by_text("all of it").wait_for()
+    assert widget.locator("audio").element_handle().evaluate(PLAYS)["duration"] == pytest.approx(10, abs=0.01)
     assert page.outside == []
 
 

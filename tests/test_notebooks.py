@@ -73,7 +73,7 @@ def test_it_fills_its_card(batch, name):
 def test_its_sounds_are_sounds(batch, name):
     """Each decodes, lasts, is not silent and not clipped."""
     html = "".join("".join(data.get("text/html", "")) for data in outputs(batch, name))
-    for sound in re.findall(r'src="data:audio/flac;base64,([^"]+)"', html):
+    for sound in re.findall(r'src="data:audio/(?:flac|wav);base64,([^"]+)"', html):
         wave, rate = soundfile.read(io.BytesIO(base64.b64decode(sound)))
         assert len(wave) > 0.02 * rate
         assert 1e-4 < np.abs(wave).max() <= 1

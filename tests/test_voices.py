@@ -44,7 +44,7 @@ def codec(request, corpus, tmp_path_factory) -> systems.Trained:
 def sounds(html) -> list[np.ndarray]:
     return [
         soundfile.read(io.BytesIO(base64.b64decode(data)), dtype="float32")[0]
-        for data in re.findall(r'src="data:audio/flac;base64,([^"]+)"', html)
+        for data in re.findall(r'src="data:audio/(?:flac|wav);base64,([^"]+)"', html)
     ]
 
 

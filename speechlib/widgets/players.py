@@ -18,13 +18,14 @@ from .. import audio
 from ..errors import SpeechlibError
 
 NUMBERS_MIME = "application/vnd.speechlib.numbers+json"
+_FLAC_BLOCK = 4096  # samples: a FLAC of one block has nothing to seek by, and Chromium then plays none of it
 MAX_SECONDS = 20  # of one player: notebooks of 50 MB neither save nor open
 LEFT = "text-align: left"
 MUTED = "color: var(--jp-ui-font-color2, #666); font-size: 90%"
 
 
 def player(wave, sample_rate: int, title: str = "") -> HTML:
-    """One clip with its title, as an <audio> element that holds the sound (FLAC, 16 bit).
+    """One clip with its title, as an <audio> element that holds the sound (16 bit, lossless).
 
     `wave` (S,) or (1, S): array or tensor, floats in [-1, 1] or int16. The level stays as it is; only a clip that
     would be cut off above 1 is turned down, and one longer than MAX_SECONDS is shortened: both are said beside it.
@@ -140,9 +141,10 @@ def audio_elements(waves: Mapping, sample_rate: int) -> dict:
 
 
 def _audio(clip: _Clip, sample_rate: int, title: str, style: str = "") -> str:
-    data = base64.b64encode(audio.to_bytes(clip.wave, sample_rate, format="FLAC")).decode()
+    format = "FLAC" if len(clip.wave) > _FLAC_BLOCK else "WAV"
+    data = base64.b64encode(audio.to_bytes(clip.wave, sample_rate, format)).decode()
     look = f' style="{style}"' if style else ""
-    return f'<audio controls{look} title="{escape(title)}" src="data:audio/flac;base64,{data}"></audio>'
+    return f'<audio controls{look} title="{escape(title)}" src="data:audio/{format.lower()};base64,{data}"></audio>'
 
 
 def _number(name, value):
