@@ -126,7 +126,7 @@ def prior(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
 def wae_mmd(model: nn.Module, batch: WindowBatch) -> dict[str, Tensor]:
     """Squared error of a window + lambda * MMD of its points and as many draws (arXiv 1711.01558, algorithm 2)."""
     z, prediction = model(batch.inputs)
-    terms = _rebuilt(prediction, model.inputs(batch.inputs))
+    terms = _rebuilt(model, prediction, batch.inputs)
     penalty = mmd(z, model.prior(len(z)), model.config.prior_std)
     return {"loss": terms["reconstruction"] + model.config.penalty_weight * penalty, **terms, "mmd": penalty}
 
@@ -135,7 +135,7 @@ def wae_gan_coder(model: nn.Module, batch: WindowBatch) -> dict[str, Tensor]:
     """Squared error of a window + lambda * -log of the critic's belief that its point is a draw (arXiv 1711.01558,
     algorithm 1, in the form that does not saturate)."""
     z, prediction = model(batch.inputs)
-    terms = _rebuilt(prediction, model.inputs(batch.inputs))
+    terms = _rebuilt(model, prediction, batch.inputs)
     fooling = F.softplus(-model.critic(z).float()).mean()
     return {"loss": terms["reconstruction"] + model.config.penalty_weight * fooling, **terms, "fooling": fooling}
 
@@ -184,10 +184,16 @@ def slopes(critic: Callable, real: Tensor, fake: Tensor) -> Tensor:
     return gradient.flatten(1).norm(dim=1)
 
 
-def _rebuilt(prediction: Tensor, target: Tensor) -> dict[str, Tensor]:
-    """Squared error per window (what WAEs lower) and per element (what is compared)."""
+def _rebuilt(model: nn.Module, prediction: Tensor, inputs: Tensor) -> dict[str, Tensor]:
+    """What a WAE lowers, the squared error per window, and the same per element, which is compared. The source lowers
+    the cross entropy of squashed windows, per element."""
+    target = model.inputs(inputs)
     squared = (prediction - target).square()
-    return {"reconstruction": squared.sum((1, 2)).mean(), "squared_error": squared.mean()}
+    if model.config.squashed:
+        reconstruction = F.binary_cross_entropy_with_logits(prediction, target.sigmoid())
+    else:
+        reconstruction = squared.sum((1, 2)).mean()
+    return {"reconstruction": reconstruction, "squared_error": squared.mean()}
 
 
 def dithered(wave: Tensor, deviation: float) -> Tensor:

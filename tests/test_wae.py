@@ -75,6 +75,33 @@ def test_terms_by_hand():
     assert terms["loss"].item() == pytest.approx((error + 7 * mmd(z, draws, 2.0)).item(), rel=1e-5)
 
 
+def test_the_sources_loss_by_hand():
+    """Reference section 4.2: cross entropy of sigmoid(x) and the decoder's sigmoid, a mean over elements, + 10 times
+    the encoder's. Its encoder reads sigmoid(x)."""
+    model, batch = a_model(activation="tanh", bounded_output=True, squashed=True).eval(), a_batch()
+    read = []
+    model.encoder.register_forward_pre_hook(lambda _module, inputs: read.append(inputs[0]))
+    terms = objectives.wae_gan_coder(model, batch)
+    assert torch.equal(read[0], batch.inputs.sigmoid())
+    z = model.encode(batch.inputs)
+    p, q = model.predict(z).sigmoid(), batch.inputs.sigmoid()
+    entropy = -(q * p.log() + (1 - q) * (1 - p).log()).mean()
+    fooling = -model.critic(z).sigmoid().log().mean()
+    assert terms["reconstruction"].item() == pytest.approx(entropy.item(), rel=1e-5)
+    assert terms["loss"].item() == pytest.approx((entropy + 10 * fooling).item(), rel=1e-5)
+
+
+def test_the_sources_decoder_cannot_reach_loud_windows():
+    """Mistake 8: sigmoid behind tanh stays within 0.269 and 0.731, so that cross entropy has a floor."""
+    model = a_model(activation="tanh", bounded_output=True, squashed=True).eval()
+    with torch.no_grad():
+        drawn = model.predict(100 * torch.randn(200, 3)).sigmoid()
+    assert drawn.min() >= 0.2689
+    assert drawn.max() <= 0.7311
+    assert presets.get("wae_gan", "source").model.squashed
+    assert not any(presets.get(system, "demo").model.squashed for system in ("wae", "wae_gan"))
+
+
 def test_players_of_wae_gan_by_hand():
     model, batch = a_model().eval(), a_batch()
     torch.manual_seed(1)

@@ -61,6 +61,21 @@ def test_the_grid_keeps_bands_and_frames(F, w):
     assert sum(row.parameters for row in model.summary()) == sum(p.numel() for p in model.parameters())
 
 
+@pytest.mark.parametrize(("F", "w"), [(80, 20), (40, 19), (10, 9), (5, 8)])
+def test_kernels_over_all_bands_keep_the_frames(F, w):
+    """A frame that moves moves what the critic reads of it; a draw has all frames and any value."""
+    model = a_model(F, w, network="conv")
+    assert model.generate(3).shape == (3, F, w)
+    assert model(torch.randn(3, F, w)).shape == (3,)
+    assert model.generator(1000 * torch.randn(3, 5)).abs().max() > 5
+    x = torch.zeros(1, F, w, requires_grad=True)
+    layer = model.critic[0](x)[0]  # (channels, w)
+    (gradient,) = torch.autograd.grad(layer[:, 4].sum(), x)
+    reached = gradient[0].abs().sum(0).nonzero().flatten().tolist()
+    assert reached == [3, 4, 5]
+    assert sum(row.parameters for row in model.summary()) == sum(p.numel() for p in model.parameters())
+
+
 def test_losses_of_a_linear_critic_by_hand():
     """Mistake 1: the signs. Critic: E[D(fake)] - E[D(real)] + 10 (slope - 1)^2; generator: -E[D(fake)]."""
     model, batch = a_model(), a_batch()
@@ -128,8 +143,9 @@ def test_players_leave_each_other_alone():
     assert any(p.grad.abs().sum() > 0 for p in model.critic.parameters())
 
 
-def test_no_item_of_a_batch_depends_on_another():
-    model, x = a_model(), torch.randn(4, 10, 9, requires_grad=True)
+@pytest.mark.parametrize("network", ["grid", "conv"])
+def test_no_item_of_a_batch_depends_on_another(network):
+    model, x = a_model(network=network), torch.randn(4, 10, 9, requires_grad=True)
     (gradient,) = torch.autograd.grad(model.critic(x)[1], x)
     assert gradient[1].abs().sum() > 0
     assert not gradient[[0, 2, 3]].any()

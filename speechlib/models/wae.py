@@ -6,7 +6,7 @@ Tolstikhin, Bousquet, Gelly & Schoelkopf 2018, arXiv 1711.01558.
 
 The encoder gives one point for each window. What keeps the points together is a penalty on all of them at once: they
 shall be spread as the prior N(0, prior_std^2 I). It is measured by kernels (WAE-MMD, `mmd`), or by a critic that learns
-to tell points from draws (WAE-GAN). Networks are those of the VAE; the source's is `source_critic`.
+to tell points from draws (WAE-GAN). Networks are those of the VAE; `source_critic` and `squashed` are the source's.
 """
 
 from dataclasses import dataclass
@@ -28,6 +28,7 @@ class WAEConfig(CoderConfig):
     penalty_weight: float = 10.0  # lambda
     prior_std: float = 1.0  # the source's is 5
     critic_hidden: int = 512  # width of the critic's four layers (WAE-GAN)
+    squashed: bool = False  # True: the source's: windows are read, drawn and compared behind a sigmoid
     source_critic: bool = False  # True: the source's critic, a decoder with two layers more
 
     def __post_init__(self):
@@ -57,12 +58,13 @@ class WAE(nn.Module):
     def encode(self, x: Tensor) -> Tensor:
         """Windows (B, F, w) -> z (B, Z)."""
         check_window(x, self.sizes)
-        return self.code(self.encoder(self.inputs(x))).float()
+        x = self.inputs(x)
+        return self.code(self.encoder(x.sigmoid() if self.config.squashed else x)).float()
 
     latents = encode
 
     def predict(self, z: Tensor) -> Tensor:
-        """z (B, Z) -> standardised windows (B, F, w)."""
+        """z (B, Z) -> standardised windows (B, F, w): what stands before the sigmoid, where there is one."""
         return self.decoder(z)[:, 0].float()
 
     def decode(self, z: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Presets of the Wasserstein autoencoders on phone windows, as small as the VAE's, so that they can be compared.
 
 `paper` has the settings of Tolstikhin et al. 2018 for faces (z = 64, lambda = 100, Adam with beta1 .5); `source` is the
-WAE-GAN of edchengg/generative_model_speech, its output layer and its prior of deviation 5 included.
+WAE-GAN of edchengg/generative_model_speech, with its sigmoids, its output layer and its prior of deviation 5.
 """
 
 from dataclasses import replace
@@ -38,7 +38,7 @@ _source = replace(
     preset="source",
     corpus=CorpusConfig("timit"),
     pack=PackConfig(features=(FeatureConfig("log_fbank", win_length=400, n_mels=40),)),
-    model=WAEConfig(activation="tanh", bounded_output=True, prior_std=5.0, source_critic=True),
+    model=WAEConfig(activation="tanh", bounded_output=True, squashed=True, prior_std=5.0, source_critic=True),
     training=TrainingConfig(
         steps=20 * 1_100,  # 20 epochs of some 140,000 windows
         batch_size=128,

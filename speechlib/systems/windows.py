@@ -77,7 +77,8 @@ def sample_checks(trained: Trained, n: int = 1000, seed: int = 0) -> dict[str, f
     far is a draw from the nearest of n windows that were trained on, beside windows that were not?
 
     sample_mean_error: mean over bands of |difference of means| in deviations; sample_variance: mean over bands of the
-    share of the real variance; sample_nearest, real_nearest: root mean square per element, 0 for a copy.
+    share of the real variance; sample_bands: share of the bands in which both are right to 15 %; sample_nearest,
+    real_nearest: root mean square per element, 0 for a copy.
     """
     model = trained.model
     parts = [windows_of(trained.experiment, trained.data, part) for part in ("train", "val")]
@@ -88,9 +89,12 @@ def sample_checks(trained: Trained, n: int = 1000, seed: int = 0) -> dict[str, f
         drawn = model.inputs(model.sample(n))
     nearest = [torch.cdist(x.flatten(1), known.flatten(1)).min(1).values.mean() for x in (drawn, unknown)]
     size = known[0].numel() ** 0.5
+    off = (drawn.mean((0, 2)) - unknown.mean((0, 2))).abs()
+    share = drawn.var((0, 2)) / unknown.var((0, 2)).clamp(min=1e-6)
     return {
-        "sample_mean_error": float((drawn.mean((0, 2)) - unknown.mean((0, 2))).abs().mean()),
-        "sample_variance": float((drawn.var((0, 2)) / unknown.var((0, 2)).clamp(min=1e-6)).mean()),
+        "sample_mean_error": float(off.mean()),
+        "sample_variance": float(share.mean()),
+        "sample_bands": float(((off < 0.15) & ((share - 1).abs() < 0.15)).float().mean()),
         "sample_nearest": float(nearest[0] / size),
         "real_nearest": float(nearest[1] / size),
     }
