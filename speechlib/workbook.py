@@ -66,6 +66,7 @@ NOTEBOOKS = (  # in reading order, which is an order they can run in
     Notebook("00_start_here"),
     Notebook("01_corpora"),
     Notebook("02_features_and_back"),
+    Notebook("03_scales_of_a_spectrogram"),
     *_WINDOWS,
     Notebook("15_windows_compared", needs=_WINDOWS),
     _VQVAE,

@@ -152,6 +152,16 @@ def test_histograms_share_their_axis_and_hold_all_values():
     drawn(distributions.histograms({"all alike": [1.0, 1.0]}, "bits"))
 
 
+def test_scales_show_shares_over_a_range_of_their_own():
+    values = {"decibels": [-60.0, -20.0, 0.0, 0.0], "clamped": [0.0, 0.5, 1.0, 1.0], "one": [2.0]}
+    figure = drawn(distributions.scales(values, {"clamped": "75 % clipped"}, bins=4))
+    assert [ax.get_title("left") for ax in figure.axes] == [*values, ""]
+    assert bars(figure.axes[0]) == pytest.approx([0.25, 0, 0.25, 0.5])
+    assert bars(figure.axes[1]) == pytest.approx([0.25, 0, 0.25, 0.5])
+    assert [text.get_text() for text in figure.axes[1].texts] == ["75 % clipped"]
+    assert figure.axes[0].get_xlim()[0] < -60 < 0 < figure.axes[0].get_xlim()[1]
+
+
 def test_scores_are_bars_with_their_values():
     table = {"codes": {"nmi": 0.41, "purity": 0.5}, "published": {"nmi": 0.025}, "chance": {"nmi": -0.001}}
     figure = drawn(distributions.scores(table, {"codes": style.colour("vqvae")}))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from . import style
 
@@ -35,6 +35,28 @@ def histograms(
         ax.set_ylabel("density")
         ax.yaxis.set_major_locator(MaxNLocator(3))
     axes[-1, 0].set_xlabel(xlabel)
+    return figure
+
+
+def scales(values: Mapping[str, Sequence[float]], notes: Mapping[str, str], bins: int = 64) -> Figure:
+    """The same cells on several scales {name: values}: a histogram of each over its own range, its note beside."""
+    columns = 2 if len(values) > 1 else 1
+    rows = -(-len(values) // columns)
+    figure, axes = style.panels(rows, columns, height=0.4 + 1.4 * rows)
+    for ax, (name, of_one) in zip(axes.flat, values.items()):
+        of_one = np.asarray(of_one, dtype=float).ravel()
+        counts, edges, _ = ax.hist(of_one, bins, color=style.NEUTRAL[0], weights=np.full(len(of_one), 1 / len(of_one)))
+        ax.set_title(name, fontsize=9, pad=3, loc="left")
+        fullest = edges[counts.argmax()]
+        left = fullest - edges[0] > edges[-1] - fullest  # where the histogram leaves room
+        note = notes.get(name, "")
+        ax.text(0.02 if left else 0.98, 0.9, note, transform=ax.transAxes, ha="left" if left else "right", va="top")
+        ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        ax.yaxis.set_major_locator(MaxNLocator(3))
+    for ax in axes.flat[len(values) :]:
+        ax.set_axis_off()
+    for ax in axes[:, 0]:
+        ax.set_ylabel("cells")
     return figure
 
 
