@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.colors import to_hex
 from scipy.signal import savgol_filter
 
 from speechlib.errors import SpeechlibError
+from speechlib.figures import style, usage
 from speechlib.figures import training as figures
-from speechlib.figures import usage
 
 
 def table(n, scale=1.0, terms=("loss", "perplexity", "reconstruction")):
@@ -68,6 +69,21 @@ def test_curves_of_unequal_length_and_terms_share_one_figure():
     assert raw.get_ydata() == pytest.approx(tables["short"]["loss"])
     assert figure.axes[0].get_yscale() == "log"
     assert figure.axes[1].get_yscale() == "linear"
+
+
+def test_a_training_has_the_colour_of_its_system_and_several_are_told_apart():
+    def drawn(names, system=""):
+        figure = figures.curves({name: table(20) for name in names}, ("loss",), system)
+        legend = [text.get_text() for text in figure.legends[0].get_texts()] if figure.legends else []
+        return [to_hex(line.get_color()).upper() for line in figure.axes[0].lines[::2]], legend
+
+    for system in ("wavenet", "vqvae_wavenet", "vqvae"):
+        assert drawn(["from scratch"], system) == ([style.COLOURS[system]], [])
+    both = ["vae", "wgan"]
+    assert drawn(both) == ([style.COLOURS[name] for name in both], both)
+    colours, legend = drawn(["seed 0", "seed 1", "seed 2"], "wavenet")  # of one system: hues
+    assert len(set(colours)) == 3
+    assert legend == ["seed 0", "seed 1", "seed 2"]
 
 
 def test_all_terms_and_both_parts():

@@ -4,6 +4,8 @@ Figures are drawn without pyplot: a function returns its Figure, a cell that end
 be closed. Functions of one panel take `ax` to draw into a figure that is already there.
 """
 
+from collections.abc import Sequence
+
 import matplotlib
 import numpy as np
 from cycler import cycler
@@ -80,6 +82,15 @@ def distinct(n: int) -> np.ndarray:
     k = np.arange(n)
     hsv = np.stack([(0.58 + k * 0.618034) % 1, 0.55 + 0.2 * (k % 2), 0.55 + 0.17 * (k % 3)], axis=-1)
     return hsv_to_rgb(hsv)
+
+
+def of_runs(names: Sequence[str], system: str = "") -> list:
+    """A colour per training: that of its system for a single one (`system`, or its name), or where all names are those
+    of systems; else colours that tell them apart."""
+    names = [system or name for name in names] if len(names) == 1 else list(names)
+    if set(names) <= COLOURS.keys():
+        return [COLOURS[name] for name in names]
+    return list(distinct(len(names))) if len(names) > 1 else [REFERENCE]
 
 
 def panels(

@@ -87,16 +87,16 @@ def quantization(points, codebook, codes) -> Figure:
     return figure
 
 
-def curves(tables: Mapping[str, Mapping], terms: Sequence[str] = ("loss", "perplexity")) -> Figure:
+def curves(tables: Mapping[str, Mapping], terms: Sequence[str] = ("loss", "perplexity"), system: str = "") -> Figure:
     """A panel per term, a curve per training: values faint, smoothed, in a band of +- one standard deviation.
 
     Figure (a) of the source with one training, (b) with several, (d) with all terms. Trainings may be of any length;
-    one that lacks a term is left out of that term's panel.
+    one that lacks a term is left out of that term's panel. A single one has the colour of its `system`.
     """
     columns = min(3, len(terms))
     rows = -(-len(terms) // columns)
     figure, grid = style.panels(rows, columns, height=3.2 * rows + 0.3 * (len(tables) > 1))
-    colours = style.distinct(len(tables)) if len(tables) > 1 else [style.colour("vqvae")]
+    colours = style.of_runs(list(tables), system)
     for ax in grid.flat[len(terms) :]:
         ax.set_axis_off()
     for ax, term in zip(grid.flat, terms):
@@ -135,7 +135,7 @@ def train_and_validation(train: Mapping, validation: Mapping, term: str = "recon
 def learning_rate(tables: Mapping[str, Mapping]) -> Figure:
     """The learning rate over the steps, a line per training: warm-up, stairs or a cosine, as it was in truth."""
     figure, ((ax,),) = style.panels(height=2.4)
-    colours = style.distinct(len(tables)) if len(tables) > 1 else [style.colour("vqvae")]
+    colours = style.of_runs(list(tables))
     for (name, table), colour in zip(tables.items(), colours):
         ax.plot(table["step"], table["learning_rate"], color=colour, label=name)
     ax.set(xlabel="step", ylabel="learning rate", ylim=(0, None), title="learning rate")
