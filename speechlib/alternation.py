@@ -47,6 +47,8 @@ def alternate(
     """
     if training.start_accelerator().num_processes > 1:
         raise SpeechlibError(f"{run.system} has players that take turns, and trains in one process only")
+    if config.accumulate > 1:
+        raise SpeechlibError(f"training.accumulate is {config.accumulate}: players that take turns have batches of one")
     device = training.device_of(config)
     precision = training.precision_of(config, device)
     autocast = partial(torch.autocast, device.type, torch.bfloat16, enabled=precision == "bf16")
@@ -80,7 +82,7 @@ def alternate(
                     found |= {f"{player.name}_loss": found.pop("loss"), f"{player.name}_gradient_norm": norm}
                     terms |= found
                 average.update(step)
-                journal.note(step, n, terms)
+                journal.note(step, [n], terms)
                 if training.due(step, config.log_every, config):
                     journal.log(step)
                 if validation is not None and training.due(step, config.validate_every, config):

@@ -5,7 +5,7 @@ Values stay on the device until a line is due: asking for each at once would sto
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -59,7 +59,7 @@ class Journal:
 
         self.run, self.batches, self.rate = run, batches, rate
         self.started = time.perf_counter() - seconds
-        self.pending: list[tuple[int, int, tuple[str, ...], Tensor]] = []
+        self.pending: list[tuple[int, Sequence[int], tuple[str, ...], Tensor]] = []
         self.text = ""
         runs.rewind(run, done)
         run.mark("running", step=done)
@@ -68,24 +68,25 @@ class Journal:
     def seconds(self) -> float:
         return time.perf_counter() - self.started
 
-    def note(self, step: int, n: int, terms: dict[str, Tensor]) -> None:
+    def note(self, step: int, taken: Sequence[int], terms: dict[str, Tensor]) -> None:
+        """The terms of a step, and the numbers of its batches."""
         values = torch.stack([term.detach().float().reshape(()) for term in terms.values()])
-        self.pending.append((step, n, tuple(terms), values))
+        self.pending.append((step, taken, tuple(terms), values))
 
     def check(self) -> dict[str, float]:
         """The terms of the last step. Raises SpeechlibError for the first since the last check that is not finite."""
         last: dict[str, float] = {}
-        for step, n, names, values in self.pending:
+        for step, taken, names, values in self.pending:
             last = dict(zip(names, values.tolist()))
             for name, value in last.items():
                 if not math.isfinite(value):
-                    raise SpeechlibError(self._explain(step, n, name, value))
+                    raise SpeechlibError(self._explain(step, taken, name, value))
         self.pending.clear()
         return last
 
-    def _explain(self, step: int, n: int, name: str, value: float) -> str:
+    def _explain(self, step: int, taken: Sequence[int], name: str, value: float) -> str:
         names = self.batches.pack.utterances
-        held = [names[i] for i in dict.fromkeys(self.batches.batch(n).utterance.tolist())]
+        held = [names[i] for i in dict.fromkeys(i for n in taken for i in self.batches.batch(n).utterance.tolist())]
         some = ", ".join(held[:8]) + (f" and {len(held) - 8} more" if len(held) > 8 else "")
         clip = self.run.experiment["training"]["grad_clip"] or "off"
         return (

@@ -123,6 +123,27 @@ def prior(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     return {"loss": loss, "bits": loss / math.log(2)}
 
 
+def melnet(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    """-log density in nats per value of the grid, of all tiers together; padding does not count.
+
+    "tier_1", "tier_2", ... are the same of each tier's own values, "tier_1_frame" ... the sums over its bins, which is
+    what the source system logs. While it trains, a tier whose weights are frozen is left out: it has nothing to learn.
+    """
+    x = model.inputs(batch.inputs)
+    if model.config.dither:
+        x = x + model.config.dither * torch.randn_like(x)
+    speaker = batch.speaker if model.sizes["n_speakers"] else None
+    total, n_values, terms = 0, 0, {}
+    for number, (tier, grid) in enumerate(zip(model.tiers, model.grids(x, batch.length)), 1):
+        if model.training and not any(p.requires_grad for p in tier.parameters()):
+            continue
+        nll = tier.nll(grid, speaker).sum()
+        total, n_values = total + nll, n_values + grid.n_values
+        terms[f"tier_{number}"] = nll / grid.n_values.clamp(min=1)
+        terms[f"tier_{number}_frame"] = nll / grid.length.sum().clamp(min=1)
+    return {"loss": total / n_values, **terms}
+
+
 def wae_mmd(model: nn.Module, batch: WindowBatch) -> dict[str, Tensor]:
     """Squared error of a window + lambda * MMD of its points and as many draws (arXiv 1711.01558, algorithm 2)."""
     z, prediction = model(batch.inputs)

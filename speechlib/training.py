@@ -34,14 +34,15 @@ Progress = Callable[[int, int, str], None]  # (done, total, text): called often,
 class TrainingConfig:
     steps: int = 1000
     batch_size: int = 32
+    accumulate: int = 1  # batches whose gradients, averaged, make one step
     n_frames: int = 47  # length of a crop
     learning_rate: float = 2e-4
     schedule: str = "constant"  # constant, or cosine: down to zero at the last step
     learning_rates: tuple[tuple[int, float], ...] = ()  # (step, rate): from that step on, instead of learning_rate
     warmup: int = 0  # steps over which the learning rate rises to its value
-    optimizer: str = "adam"  # adam, adamw, or sgd: with Nesterov's momentum
-    betas: tuple[float, float] = (0.9, 0.999)  # of Adam's two averages; the first one is SGD's momentum
-    eps: float = 1e-8  # of Adam's denominator
+    optimizer: str = "adam"  # adam, adamw, rmsprop, or sgd: with Nesterov's momentum
+    betas: tuple[float, float] = (0.9, 0.999)  # of Adam's two averages; RMSprop's momentum and average; SGD's momentum
+    eps: float = 1e-8  # of Adam's and RMSprop's denominator
     amsgrad: bool = False
     weight_decay: float = 0.0
     grad_clip: float = 0.0  # largest gradient norm; 0 = not clipped
@@ -63,7 +64,7 @@ class TrainingConfig:
     def __post_init__(self):
         for name, known in (
             ("schedule", ("constant", "cosine")),
-            ("optimizer", ("adam", "adamw", "sgd")),
+            ("optimizer", ("adam", "adamw", "rmsprop", "sgd")),
             ("precision", ("auto", "bf16", "fp32")),
         ):
             if getattr(self, name) not in known:
@@ -71,6 +72,7 @@ class TrainingConfig:
         for name in (
             "steps",
             "batch_size",
+            "accumulate",
             "n_frames",
             "log_every",
             "validate_every",
@@ -117,7 +119,8 @@ def descend(
     task = accelerator.prepare_model(_Task(model, objective), device_placement=False)
     optimizer = make_optimizer(model, config)
     average = Average(model, config.ema_decay)
-    usage, epoch = CodeUsage(model), -(-len(batches) // accelerator.num_processes)  # in steps
+    together = config.accumulate * accelerator.num_processes  # batches of one step
+    usage, epoch = CodeUsage(model), -(-len(batches) // together)  # in steps
     best = Best(config.best_by)
     done, seconds = resume(run, model, optimizer, average, usage, best)
     rate = partial(learning_rate, config)
@@ -127,12 +130,16 @@ def descend(
             for step in range(done + 1, config.steps + 1):
                 if (step - 1) % epoch == 0:
                     usage.clear()
-                n = (step - 1) * accelerator.num_processes + accelerator.process_index
-                seed_step(run.seed, n)
-                with autocast:
-                    terms = task(batches.batch(n))
                 optimizer.zero_grad()
-                accelerator.backward(terms["loss"])
+                found = []
+                first = (step - 1) * together + accelerator.process_index
+                taken = range(first, step * together, accelerator.num_processes)
+                for n in taken:
+                    seed_step(run.seed, n)
+                    with autocast:
+                        found.append(task(batches.batch(n)))
+                    accelerator.backward(found[-1]["loss"] / config.accumulate)
+                terms = {name: sum(t[name].detach().float() for t in found) / len(found) for name in found[0]}
                 recording = journal and due(step, config.record_every, config)
                 if recording and config.record_gradients:
                     journal.gradients(step, model)
@@ -144,7 +151,7 @@ def descend(
                 average.update(step)
                 if not journal:
                     continue
-                journal.note(step, n, terms | {"gradient_norm": norm})
+                journal.note(step, taken, terms | {"gradient_norm": norm})
                 if due(step, config.log_every, config):
                     journal.log(step)
                 if validation is not None and due(step, config.validate_every, config):
@@ -233,7 +240,12 @@ def precision_of(config: TrainingConfig, device: torch.device) -> str:
 
 def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
     parameters = [p for p in model.parameters() if p.requires_grad]
-    common = {"lr": config.learning_rate, "weight_decay": config.weight_decay, "fused": True}
+    common = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+    if config.optimizer == "rmsprop":
+        return torch.optim.RMSprop(
+            parameters, momentum=config.betas[0], alpha=config.betas[1], eps=config.eps, **common
+        )
+    common["fused"] = True
     if config.optimizer == "sgd":
         return torch.optim.SGD(parameters, momentum=config.betas[0], nesterov=config.betas[0] > 0, **common)
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer]

@@ -222,7 +222,7 @@ def test_compiled_choice_is_torchs(output):
         for temperature, top_p in ((1.0, 1.0), (0.6, 0.9), (1.5, 0.3), (0.0, 1.0)):
             expected = choose(logits, uniform[:, 0], temperature, top_p)
             got = [
-                numba_wavenet._choose(row.numpy(), u.item(), temperature, top_p, room)
+                numba_wavenet.choose(row.numpy(), u.item(), temperature, top_p, room)
                 for row, u in zip(logits, uniform[:, 0])
             ]
             assert got == expected.tolist()
@@ -243,7 +243,7 @@ def test_compiled_choice_stays_in_the_table():
     room = np.empty(256, np.float32)
     for logits in (np.zeros(256), np.linspace(0, -200, 256), np.random.default_rng(0).standard_normal(256) * 20):
         for uniform in (0.0, 0.999999, 1 - 2**-53, 1.0):
-            drawn = numba_wavenet._choose(logits.astype(np.float32), uniform, 1.0, 1.0, room)
+            drawn = numba_wavenet.choose(logits.astype(np.float32), uniform, 1.0, 1.0, room)
             assert 0 <= drawn < 256
             assert logits[drawn] > logits.max() - 104  # it has a probability in float32
 

@@ -464,3 +464,67 @@ def test_two_processes_take_the_step_of_both_their_batches(workspace):
     usage = runs.find(Experiment(CONFIG)).usage()  # of a model with codes: 5 batches are 3 steps of two processes
     assert [line["step"] for line in usage] == [3, 6, 9, 12]
     assert [sum(line["codebooks"]["quantizer"]) for line in usage] == [3 * 2 * 8] * 4
+
+
+# --- several batches in one step, RMSprop ---
+
+
+class Joined(Batches):
+    """Pairs of batches as one."""
+
+    def batch(self, n):
+        two = [super(Joined, self).batch(2 * n + k) for k in range(2)]
+        return Batch(*(torch.cat(parts) for parts in zip(*two)))
+
+
+def squared(model, batch):
+    return {"loss": ((model(batch.inputs) - batch.inputs.sum(1, keepdim=True)) ** 2).mean()}
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop"])
+def test_accumulated_gradients_are_those_of_a_big_batch(workspace, optimizer):
+    config = TrainingConfig(
+        steps=6, learning_rate=0.01, optimizer=optimizer, precision="fp32", log_every=1, grad_clip=1.0
+    )
+    models, lines = {}, {}
+    for accumulate, batches in ((1, Joined()), (2, Batches())):
+        changed = replace(config, accumulate=accumulate)
+        run = runs.create(Experiment(changed))
+        models[accumulate] = training.descend(line(noise=0.0), squared, batches, changed, run)
+        lines[accumulate] = [entry["loss"] for entry in runs.read_lines(run.path / "metrics.jsonl")]
+    torch.testing.assert_close(models[2].weight, models[1].weight, rtol=0, atol=1e-5)
+    assert lines[2] == pytest.approx(lines[1], abs=1e-5)
+
+
+def test_rmsprop_moves_by_the_running_square_and_a_momentum_of_09(workspace):
+    run, model = descend(
+        steps=2, optimizer="rmsprop", betas=(0.9, 0.99), schedule="constant", warmup=0, amsgrad=False, ema_decay=0.0,
+        grad_clip=0.0, checkpoint_every=2,
+    )  # fmt: skip
+    weight, square, momentum = line().weight.detach().clone(), 0.0, 0.0
+    for n in range(2):
+        reference = line().train()
+        reference.weight.data.copy_(weight)
+        with torch.random.fork_rng():
+            training.seed_step(3, n)
+            squares(reference, Batches().batch(n))["loss"].backward()
+        square = 0.99 * square + 0.01 * reference.weight.grad.square()
+        momentum = 0.9 * momentum + reference.weight.grad / (square.sqrt() + 1e-8)
+        weight = weight - 0.05 * momentum
+    torch.testing.assert_close(model.weight.detach(), weight)
+
+
+@pytest.mark.parametrize("step", [4, 7])
+def test_a_resumed_training_with_accumulation_and_rmsprop_equals_an_uninterrupted_one(workspace, monkeypatch, step):
+    changes = {"accumulate": 3, "optimizer": "rmsprop", "amsgrad": False, "learning_rate": 0.01}
+    whole, _ = descend(**changes)
+    monkeypatch.setenv("SPEECHLIB_OUTPUTS", str(workspace / "other"))
+    with pytest.raises(KeyboardInterrupt):
+        descend(progress=stop_at(step), **changes)
+    resumed, _ = descend(**changes)
+    assert_same(content(whole), content(resumed))
+
+
+def test_what_is_not_finite_in_any_of_a_steps_batches_is_told_with_its_utterances(workspace):
+    with pytest.raises(SpeechlibError, match=r"step 2: the term 'loss' is nan.*utterance 4,.*and 2 more"):
+        descend(accumulate=3, bad=4)

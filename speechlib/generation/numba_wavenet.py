@@ -19,6 +19,7 @@ from torch import Tensor
 from .. import mu_law
 from ..errors import SpeechlibError, UnknownName
 from ..models.wavenet import WaveNet
+from .activations import FLAT, copy, over, under
 from .compiled import compiled
 from .packed_wavenet import added, pack
 from .products import TILE, Rounded, add_product, full, room, tiles
@@ -26,7 +27,6 @@ from .products import TILE, Rounded, add_product, full, room, tiles
 PRECISIONS = ("float32", "int8")  # of the layers' weights; the output stage is float32 always
 BLOCK = 8  # samples whose taps are computed at once, at most
 _PIECE = 64  # samples whose conditions are projected at once
-_FLAT = np.float32(7.90531110763549805)
 
 
 class Weights(NamedTuple):
@@ -99,56 +99,25 @@ def start(weights: Weights) -> State:
     )
 
 
-@compiled(inline="always")
-def _over(x):
-    """Numerator of tanh(x), |x| <= _FLAT."""
-    s = x * x
-    p = np.float32(-2.76076847742355e-16)
-    p = p * s + np.float32(2.00018790482477e-13)
-    p = p * s + np.float32(-8.60467152213735e-11)
-    p = p * s + np.float32(5.12229709037114e-08)
-    p = p * s + np.float32(1.48572235717979e-05)
-    p = p * s + np.float32(6.37261928875436e-04)
-    p = p * s + np.float32(4.89352455891786e-03)
-    return x * p
-
-
-@compiled(inline="always")
-def _under(x):
-    """Denominator of tanh(x)."""
-    s = x * x
-    q = np.float32(1.19825839466702e-06)
-    q = q * s + np.float32(1.18534705686654e-04)
-    q = q * s + np.float32(2.26843463243900e-03)
-    return q * s + np.float32(4.89352518554385e-03)
-
-
-@compiled(inline="always")
-def _copy(source, target):
-    """An assignment of slices would ask whether they overlap."""
-    for i in range(len(source)):
-        target[i] = source[i]
-
-
 @compiled
 def _gate(h, z):
     """h (H,) = tanh(z[:H]) * sigmoid(z[H:]), sigmoid(x) = (1 + tanh(x / 2)) / 2, with one division for both.
 
-    tanh is a rational of degrees 13 and 6 (the coefficients of Eigen's), x clamped to where it is 1 in float32.
+    x is clamped to where tanh is 1 in float32.
     """
     H = len(h)
     for n in range(H):
-        a = min(max(z[n], -_FLAT), _FLAT)
-        b = min(max(np.float32(0.5) * z[H + n], -_FLAT), _FLAT)
-        under = _under(b)
-        h[n] = np.float32(0.5) * _over(a) * (under + _over(b)) / (_under(a) * under)
+        a = min(max(z[n], -FLAT), FLAT)
+        b = min(max(np.float32(0.5) * z[H + n], -FLAT), FLAT)
+        divisor = under(b)
+        h[n] = np.float32(0.5) * over(a) * (divisor + over(b)) / (under(a) * divisor)
 
 
 @compiled
 def project(frames, condition, base, rows, rounded):
     """rows (n, W) = base (W,) + frames (n, C) @ condition, tiles of (C, W)."""
     for i in range(len(rows)):
-        _copy(base, rows[i])
+        copy(base, rows[i])
     for left in range(0, len(condition), 8):  # columns that stay in the nearest cache while all frames go by
         right = min(left + 8, len(condition))
         add_product(rows[:, left * TILE : right * TILE], 0, frames, 0, condition[left:right], len(rows), 0, rounded)
@@ -168,7 +137,7 @@ def advance(weights, state, rows, first_row, hop, forced, uniform, temperature, 
         for l in range(len(weights.current)):
             width = state.gates.shape[2]
             for m in range(block):
-                _copy(rows[(first_row + begin + m) // hop, l * width : (l + 1) * width], state.gates[l, m])
+                copy(rows[(first_row + begin + m) // hop, l * width : (l + 1) * width], state.gates[l, m])
         for m in range(block):
             i = begin + m
             _front(weights, state)
@@ -176,11 +145,11 @@ def advance(weights, state, rows, first_row, hop, forced, uniform, temperature, 
             _output(weights, state, rows[(first_row + i) // hop])
             logits = state.parameters[0, : len(weights.post_bias)]
             if len(parameters) > 0:
-                _copy(logits, parameters[i])
+                copy(logits, parameters[i])
             if i < len(forced):
                 value = forced[i]
             elif weights.n_classes > 0:
-                value = np.float32(_choose(logits, uniform[i, 0], temperature, top_p, state.chances))
+                value = np.float32(choose(logits, uniform[i, 0], temperature, top_p, state.chances))
             else:
                 floor = weights.min_log_scale
                 value = _place(logits, uniform[i, 0], uniform[i, 1], temperature, floor, state.chances)
@@ -196,7 +165,7 @@ def _front(weights, state):
     """v (R + K) = first convolution, and what it and the biases bring to the skips."""
     R, K = len(weights.front_bias), len(weights.skip_bias)
     residual = state.v[0, :R]
-    _copy(weights.front_bias, residual)
+    copy(weights.front_bias, residual)
     for tap in range(len(state.history)):
         value = state.history[tap]
         if weights.n_classes == 0:
@@ -209,7 +178,7 @@ def _front(weights, state):
     if weights.front_relu:
         for r in range(R):
             residual[r] = max(residual[r], np.float32(0))
-    _copy(weights.skip_bias, state.skips[0])
+    copy(weights.skip_bias, state.skips[0])
     if len(weights.front_skip) > 0:
         add_product(state.skips, 0, state.v, 0, weights.front_skip, 1, 0, state.rounded)
     for k in range(K):
@@ -223,14 +192,14 @@ def _layers(weights, state, m, block):
     t, residual = state.position[0], state.v[0, :R]
     for l in range(n_layers):
         first, mask = state.first[l], state.mask[l]
-        _copy(residual, state.rings[first + (t & mask)])
+        copy(residual, state.rings[first + (t & mask)])
         for tap in range(n_past):
             late = (n_past - tap) * weights.dilations[l]
             # a tap `late` samples back is known for as many samples ahead: its weights are read once for all of them
             if m % min(late, BLOCK) == 0:
                 several = min(min(late, BLOCK), block - m)
                 for ahead in range(several):
-                    _copy(state.rings[first + ((t + ahead - late) & mask)], state.late[ahead])
+                    copy(state.rings[first + ((t + ahead - late) & mask)], state.late[ahead])
                 add_product(state.gates[l], m, state.late, 0, weights.past[l, tap], several, 0, state.rounded)
         add_product(state.gates[l], m, state.v, 0, weights.current[l], 1, 0, state.rounded)
         _gate(state.h[0], state.gates[l, m])
@@ -246,16 +215,16 @@ def _output(weights, state, row):
     R, K = len(weights.front_bias), len(weights.skip_bias)
     for k in range(K):
         state.skips[0, k] = max(state.v[0, R + k], np.float32(0))
-    _copy(row[len(row) - state.post.shape[1] :], state.post[0])
+    copy(row[len(row) - state.post.shape[1] :], state.post[0])
     add_product(state.post, 0, state.skips, 0, weights.post_1, 1, 0, state.rounded)
     for k in range(K):
         state.post[0, k] = max(state.post[0, k], np.float32(0))
-    _copy(weights.post_bias, state.parameters[0])
+    copy(weights.post_bias, state.parameters[0])
     add_product(state.parameters, 0, state.post, 0, weights.post_2, 1, 0, state.rounded)
 
 
 @compiled(allocates=True)
-def _choose(logits, uniform, temperature, top_p, chances):
+def choose(logits, uniform, temperature, top_p, chances):
     """Class drawn from logits (Q,): models.distributions.choose for one sample. `chances` (Q,) is scratch."""
     n = len(logits)
     largest = 0
@@ -294,7 +263,7 @@ def _choose(logits, uniform, temperature, top_p, chances):
 def _place(parameters, uniform, deviate, temperature, min_log_scale, chances):
     """Sample in [-1, 1] from (mean, log-scale), or K logits, means and log-scales, and a deviate."""
     K = len(parameters) // 3
-    component = 0 if len(parameters) == 2 else _choose(parameters[:K], uniform, temperature, 1.0, chances)
+    component = 0 if len(parameters) == 2 else choose(parameters[:K], uniform, temperature, 1.0, chances)
     offset, n = (0, 1) if len(parameters) == 2 else (K, K)
     mean, log_scale = parameters[offset + component], parameters[offset + n + component]
     value = mean + np.exp(max(log_scale, min_log_scale)) * np.float32(deviate)

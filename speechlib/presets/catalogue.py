@@ -7,10 +7,11 @@ from typing import Any
 
 from .. import configs, timit_mat
 from ..errors import UnknownName
-from . import prior, vae, vqvae, vqvae_wavenet, wae, wavenet, wgan
+from . import melnet, prior, vae, vqvae, vqvae_wavenet, wae, wavenet, wgan
 from .experiment import CorpusConfig, Experiment
 
 PRESETS: dict[str, dict[str, Experiment]] = {
+    "melnet": melnet.PRESETS,
     "prior": prior.PRESETS,
     "vae": vae.PRESETS,
     "vqvae": vqvae.PRESETS,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..errors import SpeechlibError, UnknownName
+from ..models.melnet import MelNetConfig
 from ..models.prior import PriorConfig
 from ..models.vae import VAEConfig
 from ..models.vqvae import VQVAEConfig
@@ -17,7 +18,9 @@ from ..training import TrainingConfig
 
 WAVE = "wave"  # among the kinds of features: the samples themselves
 CODES = "codes"  # and those that the codec of `source` makes of every utterance
-ModelConfig = PriorConfig | VAEConfig | VQVAEConfig | VQWaveNetConfig | WAEConfig | WaveNetConfig | WGANConfig
+ModelConfig = (
+    MelNetConfig | PriorConfig | VAEConfig | VQVAEConfig | VQWaveNetConfig | WAEConfig | WaveNetConfig | WGANConfig
+)
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,12 @@ from ..errors import BadFile, SpeechlibError, UnknownName
 from ..presets import CODES, Experiment
 from ..runs import Run
 from ..training import Progress
-from . import prior, vae, vqvae, vqvae_wavenet, wae, wae_gan, wavenet, wgan
+from . import melnet, prior, vae, vqvae, vqvae_wavenet, wae, wae_gan, wavenet, wgan
 from .coded import code_pack
 from .data import Data, Trained, crops, packed
 
 SYSTEMS: dict[str, ModuleType] = {
+    "melnet": melnet,
     "prior": prior,
     "vae": vae,
     "vqvae": vqvae,
@@ -175,7 +176,8 @@ def evaluate(trained: Trained) -> dict[str, float]:
     """What a run is judged by, on its validation part: the terms of its objective at the last step (at the best one,
     where training.best_by is given), the system's own scores, what it cost."""
     experiment, split = trained.experiment, trained.data.split
-    config, frames = experiment.training, experiment.training.batch_size * experiment.training.n_frames
+    config = experiment.training
+    frames = config.accumulate * config.batch_size * config.n_frames  # of a step
     frame_rate = trained.data.pack.config_of(experiment.frames("inputs")).frame_rate
     validation, chosen = trained.run.metrics("validation"), {}
     if config.best_by:

@@ -1,0 +1,145 @@
+"""MelNet drawn value by value with remembered states: the same as the whole network for every value, only sooner."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from speechlib.errors import SpeechlibError
+from speechlib.generation import melnet
+from speechlib.generation.melnet import Drawing
+from speechlib.models.melnet import MelNet, MelNetConfig, grid_sizes
+
+CONFIG = MelNetConfig(layers=(2, 1, 1, 1), hidden=10, n_mixtures=3, speaker_dim=3)
+F, T = 13, 17
+
+
+@pytest.fixture(scope="module")
+def model() -> MelNet:
+    """Weights large enough to be seen, first states of their own, samples kept where the network stays sane."""
+    torch.manual_seed(0)
+    model = MelNet(CONFIG, F, n_speakers=2).eval()
+    for name, parameter in model.named_parameters():
+        if name.endswith(".first"):
+            torch.nn.init.normal_(parameter, std=0.5)
+    mean = torch.linspace(-3, 3, F)
+    return model.fit(mean, torch.full((F,), 2.0), mean - 5, mean + 5)
+
+
+SPEAKERS = torch.tensor([0, 1, -1])
+
+
+@pytest.fixture(scope="module")
+def grids(model):
+    torch.manual_seed(1)
+    return model.grids(torch.randn(3, F, T))
+
+
+def drawn(model, grids, number, n_clips=3, draw=melnet.draw_tier, **options):
+    tier, grid = model.tiers[number - 1], grids[number - 1]
+    uniform = torch.rand(3, *grid.target.shape[1:], 2, dtype=torch.double, generator=torch.Generator().manual_seed(2))
+    condition = None if grid.condition is None else grid.condition[:n_clips]
+    return draw(tier, uniform[:n_clips], condition, SPEAKERS[:n_clips], **options)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_remembered_states_give_the_parameters_of_teacher_forcing(model, grids, number):
+    tier, grid = model.tiers[number - 1], grids[number - 1]
+    with torch.no_grad():
+        expected = tier(grid.target, grid.condition, SPEAKERS)
+    found = melnet.cached_parameters(tier, grid.target, grid.condition, SPEAKERS)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("number", [1, 4])
+def test_samples_are_those_of_a_whole_pass_for_every_value(model, grids, number):
+    """Mistake 6 of the source system: 51,200 passes over a growing grid."""
+    drawing = Drawing(0.9, 0.8, (-2.0, 2.0))
+    slow = drawn(model, grids, number, draw=melnet.rerun, drawing=drawing)
+    assert slow.std() > 0.3
+    torch.testing.assert_close(drawn(model, grids, number, drawing=drawing), slow, rtol=0, atol=1e-4)
+
+
+def test_clips_side_by_side_are_each_as_alone(model, grids):
+    """Five rows or one: other products, the same numbers."""
+    both = drawn(model, grids, 3, drawing=Drawing(limits=(-2.5, 2.5)))
+    alone = drawn(model, grids, 3, n_clips=1, drawing=Drawing(limits=(-2.5, 2.5)))
+    torch.testing.assert_close(both[:1], alone, rtol=0, atol=1e-4)
+
+
+def test_limits_hold_and_temperature_0_takes_the_means(model, grids):
+    """Mistake 6: samples were not clamped."""
+    assert drawn(model, grids, 1, drawing=Drawing(5.0, limits=(-1.0, 0.5))).aminmax() == (-1.0, 0.5)
+    tier = model.tiers[0]
+    sure = drawn(model, grids, 1, drawing=Drawing(0.0, 0.0, (-9.0, 9.0)))
+    theta = melnet.cached_parameters(tier, sure, None, SPEAKERS)
+    logits, mean, _ = theta.chunk(3, dim=-1)
+    torch.testing.assert_close(mean.gather(-1, logits.argmax(-1, keepdim=True))[..., 0], sure, rtol=0, atol=1e-4)
+
+
+def test_stages_are_coarse_pictures_of_the_result_in_the_units_of_the_features(model):
+    made = melnet.generate(model, T, n_clips=2, speaker=SPEAKERS[:2], seed=3)
+    assert made.features.shape == (2, F, T)
+    for number, stage in enumerate(made.stages, 1):
+        bins, step = melnet.bins_of(model, number), melnet.frame_step(model, number)
+        torch.testing.assert_close(stage, made.features[:, bins][..., ::step])
+    x = model.inputs(made.features)
+    assert model.limits[0] - 1e-4 <= x.min() and x.max() <= model.limits[1] + 1e-4  # noqa: PT018
+    assert [tuple(stage.shape[1:]) for stage in made.stages] == [(4, 9), (7, 9), (7, 17), (13, 17)]
+
+
+def test_a_clip_is_a_function_of_its_seed_and_place(model):
+    two = melnet.generate(model, 6, n_clips=2, speaker=SPEAKERS[:2], seed=3).features
+    one = melnet.generate(model, 6, n_clips=1, speaker=SPEAKERS[:1], seed=3).features
+    torch.testing.assert_close(two[:1], one, rtol=0, atol=1e-3)
+    assert not torch.allclose(two[0], two[1])
+    assert not torch.allclose(melnet.generate(model, 6, speaker=SPEAKERS[:1], seed=4).features, one)
+
+
+@pytest.mark.parametrize("length", [1, 6, 7, T])
+def test_a_clip_begins_with_its_prime(model, length):
+    prime = 2 * torch.randn(F, length, generator=torch.Generator().manual_seed(5)).clamp(-2, 2)
+    made = melnet.generate(model, T, n_clips=2, speaker=SPEAKERS[:2], prime=prime, seed=1).features
+    torch.testing.assert_close(made[..., :length], prime.expand(2, -1, -1), rtol=0, atol=1e-5)
+    free = melnet.generate(model, T, n_clips=2, speaker=SPEAKERS[:2], seed=1).features
+    assert length == T or not torch.allclose(made[..., length:], free[..., length:])
+
+
+def test_upsampling_keeps_the_tiers_of_the_recording(model):
+    real = torch.linspace(-3, 3, F)[:, None] + torch.randn(2, F, T, generator=torch.Generator().manual_seed(6))
+    for n_real in (1, 3, 4):
+        made = melnet.upsample(model, real, n_real, speaker=SPEAKERS[:2])
+        bins, step = melnet.bins_of(model, n_real), melnet.frame_step(model, n_real)
+        torch.testing.assert_close(made.stages[n_real - 1], real[:, bins][..., ::step])
+        assert torch.equal(made.features, made.stages[-1])
+        assert (n_real == 4) == torch.allclose(made.features, real, atol=1e-5)
+    with pytest.raises(SpeechlibError, match=r"n_real 5 must lie in 1\.\.4"):
+        melnet.upsample(model, real, 5, speaker=SPEAKERS[:2])
+
+
+def test_what_cannot_be_generated_is_told(model):
+    with pytest.raises(SpeechlibError, match="4 tiers cannot share 13 bins x 1 frames"):
+        melnet.generate(model, 1, speaker=SPEAKERS[:1])
+    with pytest.raises(SpeechlibError, match="prime of 9 frames is longer than the clip of 8"):
+        melnet.generate(model, 8, speaker=SPEAKERS[:1], prime=torch.zeros(F, 9))
+    with pytest.raises(SpeechlibError, match="temperature -1"):
+        melnet.generate(model, 8, speaker=SPEAKERS[:1], temperature=-1)
+    with pytest.raises(SpeechlibError, match="got none"):
+        melnet.generate(model, 8)
+
+
+def test_progress_counts_every_value(model):
+    told = []
+    melnet.generate(model, T, speaker=SPEAKERS[:1], progress=lambda *line: told.append(line))
+    assert [done for done, *_ in told] == sorted({done for done, *_ in told})
+    assert told[-1] == (F * T, F * T, "tier 4 of 4")
+
+
+def test_a_model_without_speakers_and_with_one_tier(grids):
+    torch.manual_seed(0)
+    config = replace(CONFIG, layers=(1,), speaker_dim=0)
+    model = MelNet(config, 4).eval()
+    found = melnet.cached_parameters(model.tiers[0], grids[0].target)
+    with torch.no_grad():
+        torch.testing.assert_close(found, model.tiers[0](grids[0].target), rtol=0, atol=1e-5)
+    assert grid_sizes(1, 4, 9) == [(4, 9)]
