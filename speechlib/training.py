@@ -131,15 +131,15 @@ def descend(
                 if (step - 1) % epoch == 0:
                     usage.clear()
                 optimizer.zero_grad()
-                found = []
+                passes = []
                 first = (step - 1) * together + accelerator.process_index
                 taken = range(first, step * together, accelerator.num_processes)
                 for n in taken:
                     seed_step(run.seed, n)
                     with autocast:
-                        found.append(task(batches.batch(n)))
-                    accelerator.backward(found[-1]["loss"] / config.accumulate)
-                terms = {name: sum(t[name].detach().float() for t in found) / len(found) for name in found[0]}
+                        passes.append(task(batches.batch(n)))
+                    accelerator.backward(passes[-1]["loss"] / config.accumulate)
+                terms = {name: sum(t[name].detach().float() for t in passes) / len(passes) for name in passes[0]}
                 recording = journal and due(step, config.record_every, config)
                 if recording and config.record_gradients:
                     journal.gradients(step, model)
