@@ -68,6 +68,7 @@ NOTEBOOKS = (  # in reading order, which is an order they can run in
     Notebook("02_features_and_back"),
     Notebook("03_scales_of_a_spectrogram"),
     *_WINDOWS,
+    Notebook("13_latent_arithmetic", needs=_WINDOWS[:1]),
     Notebook("15_windows_compared", needs=_WINDOWS),
     _VQVAE,
     Notebook("21_wavenet", makes="wavenet"),

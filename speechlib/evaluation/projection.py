@@ -41,6 +41,24 @@ def project(arrays: Sequence, n_neighbors: int = 3, seed: int = 0) -> Projection
     return Projection(tuple(np.split(flat[place.ravel()], np.cumsum([len(a) for a in arrays])[:-1])), method, notice)
 
 
+def tsne(points, perplexity: float = 30.0, seed: int = 0) -> np.ndarray:
+    """Points (N, D) in the plane, (N, 2), by t-SNE (van der Maaten & Hinton 2008) that begins at their PCA.
+
+    The perplexity is lowered where there are few points; of fewer than 5 PCA draws the map.
+    """
+    points = np.asarray(points, dtype=np.float32)
+    if points.ndim != 2 or not np.isfinite(points).all():
+        raise SpeechlibError(f"points of shape {points.shape}: wanted (N, D) of finite values")
+    if len(points) < 5:
+        return pca(points)
+    from sklearn.manifold import TSNE
+
+    with _threads_kept():
+        start = pca(points) / max(points.std(), 1e-9) * 1e-4
+        drawn = TSNE(perplexity=min(perplexity, (len(points) - 1) / 3), init=start, random_state=seed, n_jobs=1)
+        return drawn.fit_transform(points)
+
+
 def jitter(points: np.ndarray, share: float = 0.01, seed: int = 0) -> np.ndarray:
     """Points (N, 2) moved by Gaussian noise of `share` of the map's spread: shows how many lie on one spot."""
     noise = np.random.default_rng(seed).normal(size=points.shape)

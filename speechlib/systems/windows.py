@@ -41,11 +41,11 @@ def fit(model: nn.Module, experiment: Experiment, data: Data) -> None:
         model.inputs.fit(*packs.statistics(data.pack, data.split["train"], experiment.inputs))
 
 
-def all_batches(windows: Windows, device: torch.device) -> Iterator[WindowBatch]:
-    """Every window once, in order."""
+def all_batches(windows: Windows, device: torch.device, beside: int = 0) -> Iterator[WindowBatch]:
+    """Every window once, in order, so many frames beside its place."""
     pieces = -(-windows.n_windows // _BATCH)
     for some in np.array_split(np.arange(windows.n_windows), pieces):  # even ones: none of a single window
-        yield WindowBatch(*(tensor.to(device) for tensor in windows.at(some)))
+        yield WindowBatch(*(tensor.to(device) for tensor in windows.at(some, beside)))
 
 
 @torch.inference_mode()

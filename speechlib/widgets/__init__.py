@@ -1,5 +1,6 @@
 """What a notebook shows beside figures: players (always audible, trusted or not) and explorers (ipywidgets)."""
 
+from .attributes import attribute_explorer
 from .codebook import code_players, codebook_explorer
 from .explorers import alignment_explorer, corpus_browser, reconstruction_explorer
 from .latents import interpolation_explorer
@@ -11,6 +12,7 @@ from .voices import voice_explorer
 __all__ = [
     "Streaming",
     "alignment_explorer",
+    "attribute_explorer",
     "code_players",
     "codebook_explorer",
     "corpus_browser",
