@@ -158,10 +158,10 @@ def _sweep(options) -> int:
     from . import presets, systems, training
 
     corpus = (options.corpus, options.corpus_root)
-    if options.sweep in presets.SETS:
+    if options.sweep in (known := (*presets.SETS, presets.VAE_SIZES)):
         experiments = presets.named_set(options.sweep, options.preset or "paper", *corpus)
     elif Path(options.sweep).suffix not in (".yml", ".yaml"):
-        raise SpeechlibError(f"no sweep {options.sweep!r}: give a .yml file or one of {', '.join(presets.SETS)}")
+        raise SpeechlibError(f"no sweep {options.sweep!r}: give a .yml file or one of {', '.join(known)}")
     else:
         given = dict(zip(("preset", "corpus", "corpus_root"), (options.preset, *corpus)))
         sweep = presets.read_sweep(Path(options.sweep))

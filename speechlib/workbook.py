@@ -70,6 +70,7 @@ NOTEBOOKS = (  # in reading order, which is an order they can run in
     *_WINDOWS,
     Notebook("13_latent_arithmetic", needs=_WINDOWS[:1]),
     Notebook("15_windows_compared", needs=_WINDOWS),
+    Notebook("16_vae_sizes"),
     _VQVAE,
     Notebook("21_wavenet", makes="wavenet"),
     _CODEC,

@@ -135,6 +135,20 @@ def test_a_set_in_another_size_is_still_about_the_same():
         presets.named_set("vq44-mfc39")
 
 
+def test_sizes_of_the_vae_differ_from_the_preset_in_one_thing_each():
+    for preset in ("smoke", "demo", "source"):
+        members = presets.named_set(presets.VAE_SIZES, preset)
+        base = configs.flatten(members["as it is"])
+        changed = {name: {k for k, v in configs.flatten(e).items() if v != base[k]} for name, e in members.items()}
+        optimiser = {"training.optimizer", "training.learning_rate"}
+        assert [k - {"training.betas"} for k in changed.values()] == [
+            set(), {"model.latent_dim"}, {"model.latent_dim"}, {"pack.features"}, optimiser
+        ]  # fmt: skip
+        filters = {e.pack.features[-1].n_mels for e in members.values()}
+        assert filters == {40, 80}
+        assert len({runs.identity(configs.to_dict(e)) for e in members.values()}) == 5
+
+
 def test_a_sweep_is_every_combination_once():
     sweep = Sweep(
         preset="smoke",

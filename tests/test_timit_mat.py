@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.io import savemat
 
-from speechlib import presets, systems, timit_mat
+from speechlib import presets, runs, systems, timit_mat
 from speechlib.__main__ import main
 from speechlib.errors import BadFile
 from speechlib.features import FeatureConfig
@@ -117,6 +117,22 @@ def test_it_trains_like_any_corpus(path, workspace):
     mean = torch.tensor(values["train"][:, :40]).float().mean(0)
     torch.testing.assert_close(trained.model.inputs.mean, mean, rtol=1e-4, atol=1e-5)
     assert run.summary["val_elbo"] < 0
+
+
+def test_evaluation_and_loading_take_the_best_weights_where_asked(path, workspace):
+    savemat(path, arrays())
+    changes = {"model.channels": [4, 4, 4], "training.steps": 8, "training.batch_size": 8, "training.n_frames": 9}
+    changes |= {"training.best_by": "kl", "training.validate_every": 1}  # it grows from nothing: the best comes early
+    run = systems.train(presets.get("vae", "smoke", "timit_mat", str(path), changes=changes))
+    seen = run.metrics("validation")
+    assert run.summary["best_step"] == seen["step"][seen["kl"].idxmin()] < 8
+    assert run.summary["kl"] == seen["kl"].min()
+    best, last = systems.load(run), systems.load(run, best=False)
+    kept = runs.load_tensors(run.best)[0], runs.load_tensors(run.checkpoint)[0]
+    for trained, tensors in zip((best, last), kept):
+        assert all(torch.equal(tensor, tensors[name]) for name, tensor in trained.model.state_dict().items())
+    assert not torch.equal(best.model.mean.weight, last.model.mean.weight)
+    assert systems.evaluate(best)["val_kl"] == pytest.approx(run.summary["val_kl"])
 
 
 def test_the_sources_gan_reads_all_120_columns_and_a_command_trains_it(path, workspace, capsys):

@@ -37,6 +37,20 @@ def test_curves_show_both_parts_where_both_have_the_term():
     assert line.get_ydata()[-1] == pytest.approx(-1, abs=0.3)  # the training part is smoothed
 
 
+def test_runs_are_overlaid_by_name():
+    steps = np.array([1, 50, 100])
+    tables = {name: {"step": steps, "loss": low + np.array([50.0, 3.0, 2.0])} for name, low in (("a", 0), ("b", 9))}
+    (panel,) = figures.overlaid(tables, ["loss"]).axes
+    assert {line.get_label(): line.get_ydata().tolist() for line in panel.lines} == {
+        "a": [50.0, 3.0, 2.0], "b": [59.0, 12.0, 11.0]
+    }  # fmt: skip
+    assert panel.get_ylim()[1] < 15
+    train = {"step": np.arange(1, 101), "loss": np.full(100, 4.0)}
+    (panel,) = figures.differences({name: (train, table) for name, table in tables.items()}, ["loss"]).axes
+    assert panel.lines[0].get_ydata().tolist() == pytest.approx([-46, 1, 2])
+    assert panel.lines[1].get_ydata().tolist() == pytest.approx([-55, -8, -7])
+
+
 def test_a_map_is_drawn_once_per_label():
     points, labels = np.random.default_rng(0).normal(size=(40, 2)), np.array(list("ab") * 20)
     axes = figures.latent_map(points, {"sex": labels, "phone": labels}, "PCA").axes

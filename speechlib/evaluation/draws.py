@@ -92,7 +92,7 @@ class Judge(NamedTuple):
         deviation = real.std((0, 2)).clip(min=1e-3)
         return {
             "frechet": frechet(mine, theirs),
-            "mmd": float(mmd(torch.from_numpy(mine[:n]), torch.from_numpy(theirs[:n]), std)),
+            "mmd": float(mmd(*(torch.from_numpy(x[:n]).float() for x in (mine, theirs)), std)),
             "band_mean": float((np.abs(drawn.mean((0, 2)) - real.mean((0, 2))) / deviation).mean()),
             "band_variance": float(np.abs(drawn.var((0, 2)) / deviation**2 - 1).mean()),
             "confidence": float(believed.max(1).mean()),

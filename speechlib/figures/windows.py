@@ -90,15 +90,48 @@ def difference(train: Mapping, validation: Mapping, terms: Sequence[str]) -> Fig
     """Training minus validation at the steps of the validation, per term: the training's value is smoothed."""
     figure, ((ax,),) = style.panels(height=2.8)
     for term, colour in zip(terms, style.NEUTRAL):
-        values = smooth(np.asarray(train[term], dtype=float))
-        at = np.interp(validation["step"], train["step"], values)
-        ax.plot(validation["step"], at - np.asarray(validation[term]), "o-", markersize=3, color=colour, label=term)
+        ax.plot(validation["step"], _gap(train, validation, term), "o-", markersize=3, color=colour, label=term)
     ax.axhline(0, color=style.REFERENCE, linewidth=0.6)
     late = np.asarray(validation["step"]) >= 0.1 * np.max(validation["step"])
     reach = 1.2 * max(max(np.abs(line.get_ydata()[late]).max() for line in ax.lines[: len(terms)]), 1e-6)
     ax.set(xlabel="step", ylabel="training - validation", ylim=(-reach, reach), title="training minus validation")
     ax.legend(ncols=len(terms))
     return figure
+
+
+def overlaid(tables: Mapping[str, Mapping], terms: Sequence[str]) -> Figure:
+    """A panel per term, a line per training: what its validation part said at every step."""
+    figure, grid = style.panels(1, len(terms), height=3.4)
+    for ax, term in zip(grid[0], terms):
+        for (name, table), colour in zip(tables.items(), style.distinct(len(tables))):
+            ax.plot(table["step"], table[term], "o-", markersize=2.5, color=colour, label=name)
+        later = np.concatenate([_late(table, term) for table in tables.values()])
+        margin = 0.05 * (later.max() - later.min())
+        ax.set_ylim(later.min() - margin, later.max() + margin)
+        ax.set(title=LABELS.get(term, term.replace("_", " ")), xlabel="step")
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=min(len(tables), 6))
+    return figure
+
+
+def differences(trainings: Mapping[str, tuple[Mapping, Mapping]], terms: Sequence[str]) -> Figure:
+    """{name: (training, validation)}: training minus validation, a panel per term and a line for each."""
+    figure, grid = style.panels(1, len(terms), height=3.2)
+    for ax, term in zip(grid[0], terms):
+        gaps = [(table["step"], _gap(train, table, term)) for train, table in trainings.values()]
+        for name, (steps, gap), colour in zip(trainings, gaps, style.distinct(len(trainings))):
+            ax.plot(steps, gap, "o-", markersize=2.5, color=colour, label=name)
+        reach = 1.2 * max(np.abs(gap[np.asarray(steps) >= 0.1 * np.max(steps)]).max() for steps, gap in gaps)
+        ax.axhline(0, color=style.REFERENCE, linewidth=0.6)
+        ax.set(title=LABELS.get(term, term), xlabel="step", ylim=(-reach, reach))
+    grid[0, 0].set_ylabel("training - validation")
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=min(len(trainings), 6))
+    return figure
+
+
+def _gap(train: Mapping, validation: Mapping, term: str) -> np.ndarray:
+    """Training, smoothed, minus validation, at the steps of the validation."""
+    values = smooth(np.asarray(train[term], dtype=float))
+    return np.interp(validation["step"], train["step"], values) - np.asarray(validation[term], dtype=float)
 
 
 def questions(rows: Mapping[str, Mapping[str, float]], titles: Mapping[str, str]) -> Figure:

@@ -9,13 +9,14 @@ One file per system; `catalogue` lists them.
 
 from .catalogue import PRESETS, command, get, names
 from .experiment import CODES, WAVE, CorpusConfig, Experiment, SplitConfig
-from .named_sets import SETS, named_set
+from .named_sets import SETS, VAE_SIZES, named_set
 from .sweeps import Sweep, expand, read_sweep
 
 __all__ = [
     "CODES",
     "PRESETS",
     "SETS",
+    "VAE_SIZES",
     "WAVE",
     "CorpusConfig",
     "Experiment",

@@ -1,4 +1,4 @@
-"""The nine sets of experiments that VQ-VAE-Speech ships (configurations/experiments_*.json)."""
+"""Sets of experiments by name: the nine of VQ-VAE-Speech (configurations/experiments_*.json), and one of VAEs."""
 
 from dataclasses import replace
 
@@ -52,14 +52,36 @@ SETS: dict[str, Sweep] = {
 }
 
 
+VAE_SIZES = "vae-sizes"  # latents, filters and optimisers, as edchengg/generative_model_speech compares its runs
+
+
+def _vae_sizes(preset: str, corpus: str, corpus_root: str) -> dict[str, Experiment]:
+    """The preset, and what differs from it in one thing: half and twice the latents, 40 or 80 filters, SGD."""
+    base = get("vae", preset, corpus, corpus_root, changes={"training.best_by": "loss"})
+    (features,) = (features for features in base.pack.features if features.kind == base.inputs)
+    members = {"as it is": base}
+    for z in (base.model.latent_dim // 2, base.model.latent_dim * 2):
+        members[f"z {z}"] = replace(base, model=replace(base.model, latent_dim=z))
+    n_mels = 40 if features.n_mels == 80 else 80
+    pack = replace(base.pack, features=(replace(features, n_mels=n_mels),))
+    members[f"{n_mels} filters"] = replace(base, pack=pack)
+    # SGD's step is the gradient itself, and that of a sum over a window is some hundreds long
+    slower = {"optimizer": "sgd", "learning_rate": base.training.learning_rate / 100}
+    members["sgd"] = replace(base, training=replace(base.training, betas=(0.9, 0.999), **slower))
+    return members
+
+
 def named_set(name: str, preset: str = "paper", corpus: str = "", corpus_root: str = "") -> dict[str, Experiment]:
-    """Name -> experiment of one of the nine sets, the source's own or in the size of another preset of VQ-VAE.
+    """Name -> experiment of VAE_SIZES, around any preset of the VAE, or of one of the nine sets, the source's own or in
+    the size of another preset of VQ-VAE.
 
     Smaller ones keep what the set is about (features, codebook, batch, learning rate) and take the preset's corpus,
     channels, number of steps and rhythm of logging.
     """
+    if name == VAE_SIZES:
+        return _vae_sizes(preset, corpus, corpus_root)
     if name not in SETS:
-        raise UnknownName("set of experiments", name, SETS)
+        raise UnknownName("set of experiments", name, (*SETS, VAE_SIZES))
     size = get("vqvae", preset, corpus, corpus_root)
     if preset == "paper":
         return expand(replace(SETS[name], corpus=corpus, corpus_root=corpus_root))
