@@ -22,7 +22,8 @@ _HEAD = """# Checkpoints that ship with the package
 
 Small models of ours, float16 safetensors. Each was trained on synthetic speech only (`toy`: sentences written for this
 project, spoken by espeak-ng), and comes under the licence of the package. `python -m speechlib release RUN NAME` wrote
-them and this list; `pretrained.card(name)` tells the rest. bits or loss: last validation, lower is better.
+them and this list; `pretrained.card(name)` tells the rest. bits or loss: last validation, lower is better. Steps and
+minutes are those of the last stage; the command trains the stages before it as well (`speechlib/presets/`).
 
 | name | system | parameters | bytes | corpus | steps | minutes on one core | validation | made by |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- |
@@ -50,7 +51,7 @@ def find(name: str) -> Path:
 def card(name: str) -> dict:
     """{name, system, bytes, experiment, parameters, validation, step, steps, seconds, command, versions, git}.
 
-    validation: the last terms on the validation part by name; seconds: what the training took; step of steps: how far
+    validation: the last terms on the validation part by name; seconds: what the training took, the last of its stages; step of steps: how far
     it had come; command: what makes the run again; versions, git: of what made it.
     """
     _, metadata = runs.load_tensors(path(name))
