@@ -51,8 +51,8 @@ def find(name: str) -> Path:
 def card(name: str) -> dict:
     """{name, system, bytes, experiment, parameters, validation, step, steps, seconds, command, versions, git}.
 
-    validation: the last terms on the validation part by name; seconds: what the training took, the last of its stages; step of steps: how far
-    it had come; command: what makes the run again; versions, git: of what made it.
+    validation: the last terms on the validation part by name; seconds: what the last stage of the training took; step
+    of steps: how far it had come; command: what makes the run again; versions, git: of what made it.
     """
     _, metadata = runs.load_tensors(path(name))
     return {
