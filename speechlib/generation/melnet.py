@@ -89,6 +89,27 @@ def upsample(
     return _all_tiers(model, sizes, given, len(features), speaker, seed, drawing, progress)
 
 
+def stretch(model: MelNet, features: Tensor, n_real: int = 1) -> Tensor:
+    """Features (B, F, T) with nothing but the grids of their first n_real tiers, the gaps filled by straight lines:
+    what can be done without a model."""
+    bins, step = bins_of(model, n_real).to(features.device), frame_step(model, n_real)
+    x = _between(features[:, bins, ::step], bins, features.shape[1], dim=1)
+    return _between(x, torch.arange(0, features.shape[2], step, device=x.device), features.shape[2], dim=2)
+
+
+def _between(x: Tensor, places: Tensor, size: int, dim: int) -> Tensor:
+    """x, known at rising `places` along dim, at 0..size - 1; behind the last place it stays as it is."""
+    if len(places) == 1:
+        return x.expand(*(size if d == dim else -1 for d in range(x.ndim)))
+    at = torch.arange(size, device=x.device)
+    left = (torch.searchsorted(places.contiguous(), at, right=True) - 1).clamp(0, len(places) - 2)
+    share = ((at - places[left]) / (places[left + 1] - places[left])).clamp(max=1)
+    share = share.view([-1 if d == dim else 1 for d in range(x.ndim)])
+    return torch.lerp(
+        x.index_select(dim, left), x.index_select(dim, left + 1), share.expand_as(x.index_select(dim, left))
+    )
+
+
 def bins_of(model: MelNet, tier: int) -> Tensor:
     """Which of the bins the grid has once tier 1, 2, ... is drawn."""
     bins = torch.arange(model.sizes["n_features"])

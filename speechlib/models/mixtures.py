@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from .distributions import choose
 
@@ -66,3 +66,35 @@ class GaussianMixture:
     def deviate(uniform: Tensor) -> Tensor:
         """Standard normal deviates of uniforms (any shape)."""
         return torch.special.ndtri(uniform.double().clamp(_EDGE, 1 - _EDGE)).float()
+
+
+class Pairs(nn.Module):
+    """Two numbers, one after the other: p(x) p(y | x), a mixture each. The smallest model that works as MelNet does."""
+
+    def __init__(self, n_mixtures: int = 24, hidden: int = 64):
+        super().__init__()
+        self.mixture = GaussianMixture(n_mixtures, min_sigma=1e-2)
+        self.first = nn.Parameter(self._spread(torch.zeros(3 * n_mixtures)))
+        self.second = nn.Sequential(
+            nn.Linear(1, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, 3 * n_mixtures)
+        )
+        self._spread(self.second[-1].bias.data)
+
+    @staticmethod
+    def _spread(parameters: Tensor) -> Tensor:
+        """Components that begin in one place would stay together."""
+        _, mean, log_sigma = parameters.chunk(3)
+        mean.copy_(torch.linspace(-2, 2, len(mean)))
+        log_sigma.fill_(-1)
+        return parameters
+
+    def nll(self, points: Tensor) -> Tensor:
+        """Points (N, 2) -> -log density (N,) in nats."""
+        x, y = points.unbind(1)
+        return self.mixture.nll(self.first.expand(len(x), -1), x) + self.mixture.nll(self.second(x[:, None]), y)
+
+    @torch.no_grad()
+    def sample(self, uniform: Tensor) -> Tensor:
+        """uniform (N, 4) -> points (N, 2): x is drawn, then y, by the mixture that x calls for."""
+        x = self.mixture.sample(self.first.expand(len(uniform), -1), uniform[:, :2])
+        return torch.stack([x, self.mixture.sample(self.second(x[:, None]), uniform[:, 2:])], dim=1)

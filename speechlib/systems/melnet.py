@@ -1,16 +1,21 @@
 """MelNet: log-mel features learned from coarse to fine."""
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from .. import objectives, packs
 from ..errors import SpeechlibError
 from ..evaluation import bin_mixtures
 from ..features import n_features
+from ..generation.melnet import stretch, upsample
+from ..inversion import refine
 from ..models.melnet import MelNet
 from ..presets import Experiment
+from . import vocoders
 from .data import Data, Trained, crops, device_of
 
 if TYPE_CHECKING:
@@ -49,35 +54,67 @@ def baseline(trained: Trained) -> bin_mixtures.BinMixtures:
 
 @torch.inference_mode()
 def likelihoods(trained: Trained, part: str = "val", seed: int = 0) -> "pandas.DataFrame":
-    """What each tier's values cost on crops of a part, in nats per value: a row per tier and one of "all".
+    """What each tier's values cost on crops of a part, in nats per value: a row per tier that was trained, and "all".
 
-    `melnet`, and beside it `bins`, the baseline; `frame` is MelNet's sum over the bins of a frame, as the source system
-    logs it; `values` counts. Both see the same noise.
+    `melnet`, and beside it `bins`, the baseline, which sees the same noise; `per_100_db` is MelNet's where 100 dB are
+    the unit, as the source system's are; `frame` its sum over the bins of a frame; `values` counts.
     """
     import pandas
 
     model, rival = trained.model, baseline(trained)
-    drawn = crops(trained.experiment, trained.data, part)
-    rows = np.zeros((model.config.n_tiers, 4))  # melnet, bins, values, frames
-    random = torch.Generator().manual_seed(seed)
+    frozen = trained.experiment.training.frozen
+    learned = [number for number in range(1, model.config.n_tiers + 1) if f"tiers.{number - 1}" not in frozen]
+    drawn, random = crops(trained.experiment, trained.data, part), torch.Generator().manual_seed(seed)
+    rows = dict.fromkeys(learned, 0.0)  # melnet, bins, values, frames, logarithms of the unit
     for n in range(len(drawn)):
         batch = drawn.batch(n)
-        x = model.inputs(batch.inputs.to(device_of(model)))
+        x, length = model.inputs(batch.inputs.to(device_of(model))), batch.length.to(device_of(model))
         x = x + model.config.dither * torch.randn(x.shape, generator=random).to(x.device)
-        length = batch.length.to(x.device)
         inside = torch.arange(x.shape[2], device=x.device) < length[:, None, None]
         speaker = batch.speaker.to(x.device) if model.sizes["n_speakers"] else None
-        others = model.grids(rival.nll(x) * inside, length)
-        for row, tier, grid, other in zip(rows, model.tiers, model.grids(x, length), others):
-            nll = float(tier.nll(grid, speaker).sum())
-            row += nll, float(other.target.sum()), float(grid.n_values), float(grid.length.sum())
-    rows = np.vstack([rows, rows.sum(0)])
+        unit = (model.inputs.std / math.log(10) / 10).log()[:, None]  # of a standard deviation, in 100 dB
+        beside = rival.nll(x) * inside, unit * inside
+        grids = [model.grids(values, length) for values in (x, *beside)]
+        for number in learned:
+            grid, other, units = (values[number - 1] for values in grids)
+            cost = model.tiers[number - 1].nll(grid, speaker).sum()
+            sums = cost, other.target.sum(), grid.n_values, grid.length.sum(), units.target.sum()
+            rows[number] = rows[number] + np.array([float(value) for value in sums])
+    rows["all"] = sum(rows.values())
+    nll, bins, values, frames, units = np.stack(list(rows.values())).T
     table = pandas.DataFrame(
-        {"melnet": rows[:, 0] / rows[:, 2], "bins": rows[:, 1] / rows[:, 2], "frame": rows[:, 0] / rows[:, 3]},
-        index=[*range(1, model.config.n_tiers + 1), "all"],
+        {"melnet": nll / values, "bins": bins / values, "per_100_db": (nll + units) / values}, rows
     )
+    table = table.assign(frame=nll / frames, values=values.astype(int)).rename_axis("tier")
     table.loc["all", "frame"] = float("nan")  # frames of several widths do not add up
-    return table.assign(values=rows[:, 2].astype(int)).rename_axis("tier")
+    return table
+
+
+def speaker_of(trained: Trained, speaker: int, n: int = 1) -> Tensor | None:
+    """A speaker (index into pack.speakers, -1 = nobody) for n clips; None for a model that knows no speakers."""
+    return torch.full((n,), speaker) if trained.model.sizes["n_speakers"] else None
+
+
+def speak(trained: Trained, features: Tensor) -> Tensor:
+    """Features (F, T), drawn or real, as a wave: L-BFGS on the samples, from Griffin-Lim's."""
+    return refine(features.cpu(), trained.data.pack.config_of(trained.experiment.inputs), n_iter=40)
+
+
+def upsampler(trained: Trained, n_real: int = 1, **options) -> vocoders.Vocoder:
+    """A clip from the grids of its first n_real tiers, the rest drawn (`options` of generation.melnet.upsample)."""
+
+    def say(clip: vocoders.Clip) -> Tensor:
+        speaker = speaker_of(trained, clip.speaker)
+        return speak(
+            trained, upsample(trained.model, clip.features[None], n_real, speaker=speaker, **options).features[0]
+        )
+
+    return say
+
+
+def stretcher(trained: Trained, n_real: int = 1) -> vocoders.Vocoder:
+    """The rival: the same grids, and straight lines between their values."""
+    return lambda clip: speak(trained, stretch(trained.model, clip.features[None].cpu(), n_real)[0])
 
 
 def scores(trained: Trained) -> dict[str, float]:
