@@ -117,6 +117,17 @@ def test_upsampling_keeps_the_tiers_of_the_recording(model):
         melnet.upsample(model, real, 5, speaker=SPEAKERS[:2])
 
 
+def test_straight_lines_keep_the_coarse_grid_and_halve_the_way_between(model):
+    real = torch.randn(2, F, T, generator=torch.Generator().manual_seed(7))
+    for n_real in (1, 2, 3, 4):
+        bins, step = melnet.bins_of(model, n_real), melnet.frame_step(model, n_real)
+        lines = melnet.stretch(model, real, n_real)
+        torch.testing.assert_close(lines[:, bins][..., ::step], real[:, bins][..., ::step])
+    torch.testing.assert_close(melnet.stretch(model, real, 3)[:, 1], (real[:, 0] + real[:, 2]) / 2)
+    ramp = torch.arange(F)[:, None] + 2.0 * torch.arange(T)
+    torch.testing.assert_close(melnet.stretch(model, ramp[None])[0], ramp)
+
+
 def test_what_cannot_be_generated_is_told(model):
     with pytest.raises(SpeechlibError, match="4 tiers cannot share 13 bins x 1 frames"):
         melnet.generate(model, 1, speaker=SPEAKERS[:1])

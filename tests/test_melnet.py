@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from speechlib.errors import SpeechlibError
+from speechlib.evaluation.influence import grid_influence
 from speechlib.models.melnet import (
     BINS,
     FRAMES,
@@ -59,6 +60,21 @@ def test_a_value_depends_on_all_that_came_before_it_and_on_nothing_else(number):
     own, other = dependencies(tier, values, condition)
     assert torch.equal(own, torch.ones_like(own).tril(-1))
     assert other is None or other.all()
+
+
+def test_influence_is_what_a_difference_says():
+    tier = build().tiers[1]
+    values, condition = torch.randn(3, 6), torch.randn(3, 6)
+    own, other = grid_influence(tier, values, (1, 4), condition)
+    heard = [[(i < 4 and (j <= 1 or i == 3)) or (i == 4 and j < 1) for i in range(6)] for j in range(3)]
+    assert (own > 0).tolist() == heard
+    assert (other > 0).all()
+    nudged = values.double()
+    nudged[0, 2] += 1e-5
+    with torch.no_grad():
+        both = tier.double()(torch.stack([values.double(), nudged]), condition.double().expand(2, -1, -1))
+        a, b = both[:, 1, 4].square().sum(1) / 2
+    assert own[0, 2] == pytest.approx(abs(b - a).item() / 1e-5, rel=1e-3)
 
 
 def test_one_layer_sees_the_frame_before_and_the_past_of_the_bins_below():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.distributions import Categorical, MixtureSameFamily, Normal
 
-from speechlib.models.mixtures import GaussianMixture
+from speechlib.models.mixtures import GaussianMixture, Pairs
 
 
 def parameters(*shape, K=5, seed=0) -> torch.Tensor:
@@ -67,3 +67,29 @@ def test_temperatures_narrow_components_and_weights():
 def test_uniforms_at_the_ends_give_finite_samples():
     ends = torch.tensor([[0.0, 0.0], [1 - 2**-24, 1.0]])
     assert GaussianMixture(5).sample(parameters(2), ends).isfinite().all()
+
+
+def test_two_numbers_one_after_the_other_are_a_density_and_its_samples_lie_in_it():
+    torch.manual_seed(0)
+    pairs = Pairs(3, hidden=8)
+    place = torch.linspace(-8, 8, 320)
+    everywhere = torch.stack(torch.meshgrid(place, place, indexing="ij"), -1).reshape(-1, 2)
+    with torch.no_grad():
+        mass = (-pairs.nll(everywhere)).exp() * (16 / 319) ** 2
+    assert mass.sum().item() == pytest.approx(1, abs=1e-3)
+    drawn = pairs.sample(torch.rand(20_000, 4))
+    torch.testing.assert_close(drawn.mean(0), (mass[:, None] * everywhere).sum(0), rtol=0, atol=0.05)
+
+
+def test_a_circle_has_two_second_numbers_for_a_first_and_draws_neither_their_middle():
+    torch.manual_seed(0)
+    angle = 2 * torch.pi * torch.rand(1500)
+    circle, pairs = 1.5 * torch.stack([angle.cos(), angle.sin()], 1) + 0.05 * torch.randn(1500, 2), Pairs()
+    optimizer = torch.optim.Adam(pairs.parameters(), lr=5e-3)
+    for _ in range(200):
+        loss = pairs.nll(circle[torch.randint(1500, (200,))]).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    radius = pairs.sample(torch.rand(1000, 4)).norm(dim=1)
+    assert ((radius - 1.5).abs() < 0.4).float().mean() > 0.9

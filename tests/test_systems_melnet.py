@@ -119,7 +119,7 @@ def test_tiers_of_another_architecture_are_refused(trained):
         systems.train(replace(other, training=replace(other.training, start_from=str(trained.run.checkpoint))))
 
 
-@pytest.mark.parametrize("name", [name for name in PRESETS if name not in ("smoke", "demo")])
+@pytest.mark.parametrize("name", [name for name in PRESETS if name not in ("smoke", "demo", "long")])
 def test_every_preset_of_a_source_makes_a_model_that_can_be_trained(name):
     """Mistake 8: the documented template could not be trained. Tiers, layers and bins are the preset's."""
     preset = PRESETS[name]

@@ -82,11 +82,11 @@ def grids(rows: Mapping[str, Sequence], titles: Sequence[str], seconds: float, t
     """
     n = max(map(len, rows.values()))
     figure, axes = style.panels(len(rows), n, height=0.5 + 1.75 * len(rows), sharex=True, sharey=True)
-    for row, (name, pictures) in zip(axes, rows.items()):
+    for number, (row, (name, pictures)) in enumerate(zip(axes, rows.items())):
         low, high = np.percentile(np.asarray(pictures[-1]), [2, 99.8])
         for ax, picture, title in zip(row, pictures, titles):
             ax.imshow(picture, extent=(0, seconds, 0, 1), cmap=style.MAPS["energy"], vmin=low, vmax=high)
-            if row is axes[0]:
+            if number == 0:
                 ax.set_title(f"{title}\n{picture.shape[0]}x{picture.shape[1]}", fontsize=9)
             ax.set_yticks([place for place, _ in ticks], [text for _, text in ticks])
         row[0].set_ylabel(name)

@@ -129,4 +129,21 @@ _smoke = replace(
     ),
 )
 
-PRESETS = {preset.preset: preset for preset in (_smoke, _demo, _paper, _voxceleb2, _maestro, *_sources)}
+_long = replace(  # an hour or two of one core
+    _demo,
+    preset="long",
+    model=replace(_demo.model, layers=(5, 4, 3, 2), hidden=96),
+    training=replace(
+        _demo.training,
+        steps=4_000,
+        batch_size=8,
+        learning_rate=2e-3,
+        warmup=100,
+        ema_decay=0.999,
+        log_every=50,
+        validate_every=200,
+        checkpoint_every=100,
+    ),
+)
+
+PRESETS = {preset.preset: preset for preset in (_smoke, _demo, _long, _paper, _voxceleb2, _maestro, *_sources)}
