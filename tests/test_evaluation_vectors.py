@@ -7,6 +7,20 @@ import torch
 
 from speechlib.evaluation.vectors import gather
 from speechlib.models.vqvae import VQVAE, VQVAEConfig
+from speechlib.models.vqvae_wavenet import VQWaveNet, VQWaveNetConfig
+from speechlib.models.wavenet import WaveNetConfig
+
+
+def test_what_is_left_behind_the_last_whole_code_has_no_vector():
+    torch.manual_seed(0)
+    decoder = WaveNetConfig(n_layers=2, n_stacks=1, residual_channels=4, gate_channels=4, skip_channels=4, scales=(4,))
+    config = VQWaveNetConfig(encoder="mfcc", channels=4, strides=(2,), code_dim=4, codebook_size=6, decoder=decoder)
+    model = VQWaveNet(config, n_features=5).eval()
+    features = torch.randn(5, 21)
+    found = gather(model, SimpleNamespace(features=lambda i, kind: features), [0], "mfcc")
+    assert len(found.inputs) == len(found.z_e) == len(found.z_q) == 10
+    codes = model.codes(features[None])[0].numpy()
+    assert np.array_equal(found.z_q, model.quantizer.codebook.detach().numpy()[codes])
 
 
 def test_rows_are_those_of_the_model_in_the_order_of_the_utterances():

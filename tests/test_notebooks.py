@@ -95,6 +95,19 @@ def test_it_says_nothing_it_should_not(batch, name):
     assert (batch / f"{name}.ipynb").stat().st_size < 20e6
 
 
+def test_codes_are_read_of_any_codec(smoke_batch, batch):
+    """Notebooks 40, 41 and 42 about the codec of notebook 22."""
+    command = [sys.executable, "-m", "speechlib", "run", "--preset", "smoke", "--only", "40", "41", "42"]
+    command += ["-p", "system", "vqvae_wavenet", "--name", "codec", "--jobs", "2"]
+    result = subprocess.run(command, env=smoke_batch, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    folder = batch.with_name("codec")
+    for name in ("40_codebook_map", "41_alignments_and_bigrams", "42_clustering"):
+        [numbers] = [data for data in outputs(folder, name, "key-numbers") if index_page.NUMBERS_MIME in data]
+        assert numbers[index_page.NUMBERS_MIME]
+        test_its_sounds_are_sounds(folder, name)
+
+
 def test_a_second_batch_has_nothing_to_do(smoke_batch, batch, entries):
     command = [sys.executable, "-m", "speechlib", "run", "--preset", "smoke"]
     result = subprocess.run(command, env=smoke_batch, capture_output=True, text=True)

@@ -92,6 +92,19 @@ def test_a_file_of_anyone_becomes_speech_of_the_speakers_with_its_codes_beside(c
         assert written == pytest.approx(wave.clamp(-1, 1).numpy(), abs=1e-4)
 
 
+def test_an_utterance_is_drawn_from_its_codes_in_any_voice(codec):
+    """As long as its own features and at a level that those have: no more is asked of an untrained model."""
+    kind = codec.experiment.frames("targets")
+    own = codec.data.pack.features(1, kind)
+    drawn = systems.reconstruct(codec, 1)
+    assert drawn.shape == own.shape
+    assert drawn.isfinite().all()
+    assert (drawn.mean() - own.mean()).abs() < 3 * own.std()
+    speaker = int(codec.data.pack.speaker[1])
+    assert torch.equal(drawn, systems.reconstruct(codec, 1, speaker))
+    assert not torch.equal(drawn, systems.reconstruct(codec, 1, 1 - speaker))
+
+
 def test_its_use_of_the_condition_is_measured(codec):
     table = systems.condition_use(codec, n_items=12)
     named = {"nobody speaks"} if systems.voicing(codec).nobody else set()

@@ -24,6 +24,7 @@ def gather(model, pack, indices: Iterable[int], kind: str) -> Vectors:
     rows: Vectors = Vectors([], [], [])
     for i in indices:
         x = pack.features(i, kind)[None].to(device)
+        x = x[..., : model.codes(x).shape[-1] * model.config.stride]  # some encoders take whole codes only
         z_e = model.encode(x)
         z_q = model.quantize(z_e).z_q
         positions = model.code_positions(z_e.shape[-1]).cpu()

@@ -26,8 +26,7 @@ from .lifecycle import (
 )
 from .prior import code_bits
 from .sweeps import sweep
-from .voices import condition_use, convert, convert_file, has_voices, speak, speaker_vectors, voicing
-from .vqvae import reconstruct
+from .voices import condition_use, convert, convert_file, has_voices, reconstruct, speak, speaker_vectors, voicing
 
 __all__ = [
     "SYSTEMS",

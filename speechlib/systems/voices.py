@@ -65,6 +65,16 @@ def speak(trained: Trained, codes: Sequence[np.ndarray], speakers: Sequence[int]
     return [wave[: len(wave) * n // max(lengths)] for wave, n in zip(waves, lengths)]
 
 
+def reconstruct(trained: Trained, index: int, speaker: int | None = None) -> Tensor:
+    """Utterance `index` through the codes and back: features (C, T), of the kind `experiment.frames("targets")`.
+
+    With the voice of `speaker` (an index into pack.speakers), of its own speaker where that is None.
+    """
+    voicing(trained)
+    speaker = int(trained.data.pack.speaker[index]) if speaker is None else speaker
+    return system_of(trained.experiment).reconstruct(trained, index, speaker)
+
+
 def convert(trained: Trained, asked: Sequence[tuple[int, int]], seconds: float = 2.0, **generation) -> list[Spoken]:
     """The first `seconds` of utterances in other voices: `asked` are pairs (utterance, speaker) as in `speak`.
 

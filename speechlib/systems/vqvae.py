@@ -31,14 +31,11 @@ def fit(model: VQVAE, experiment: Experiment, data: Data) -> None:
 
 
 @torch.inference_mode()
-def reconstruct(trained: Trained, index: int, speaker: int | None = None) -> Tensor:
-    """Utterance `index` through the codes and back: (C2, T) in the units of the targets.
-
-    With the voice of `speaker` (an index into pack.speakers), of its own speaker where that is None.
-    """
+def reconstruct(trained: Trained, index: int, speaker: int) -> Tensor:
+    """Utterance `index` through the codes and back, in a speaker's voice: (C2, T) in the units of the targets."""
     model, experiment = trained.model, trained.experiment
     (batch,) = whole(trained.data.pack, [index], experiment.inputs, experiment.targets)
-    voice = batch.speaker if speaker is None else torch.full_like(batch.speaker, speaker)
+    voice = torch.full_like(batch.speaker, speaker)
     z_q = model.quantize(model.encode(batch.inputs.to(device_of(model)))).z_q
     return model.decode(z_q, voice.to(device_of(model)), batch.inputs.shape[-1])[0].cpu()
 

@@ -5,18 +5,18 @@ import math
 import torch
 from torch import Tensor, nn
 
-from .. import objectives, packs
+from .. import batches, objectives, packs
 from ..batches import Batch
 from ..errors import SpeechlibError
 from ..evaluation import mapping, summarise
 from ..evaluation.clustering import agreement
-from ..features import FeatureConfig, n_features
+from ..features import FeatureConfig, extract, n_features
 from ..generation.wavenet import generate
 from ..models.vqvae_wavenet import VQWaveNet
 from ..presets import Experiment
 from . import codes, wavenet
 from .codes import baseline, has_codes, n_codes, tokens
-from .data import Data, Trained, Voicing
+from .data import Data, Trained, Voicing, device_of
 
 objective, snapshot = objectives.vqvae_wavenet, codes.snapshot
 VOICING = Voicing("bits per sample", nobody=True, draws=True)
@@ -76,6 +76,24 @@ def speak(trained: Trained, codes: Tensor, speaker: Tensor | None, **generation)
     `generation` are the options of generation.wavenet.generate: temperature, top_p, seed, precision, progress, ...
     """
     return generate(trained.model.decoder, *trained.model.condition(codes, speaker), **generation)
+
+
+@torch.inference_mode()
+def reconstruct(trained: Trained, index: int, speaker: int) -> Tensor:
+    """Utterance `index` through the codes and back, in a speaker's voice: bands (C, T), drawn from the codes.
+
+    Of a model that draws none, those of what its WaveNet says. Behind the last whole code its last frame is held.
+    """
+    model, pack, kind = trained.model, trained.data.pack, trained.experiment.frames("targets")
+    reads_wave = model.config.reads_wave
+    (batch,) = batches.whole(pack, [index], trained.experiment.frames("inputs"), audio=reads_wave)
+    found = model.codes((batch.audio if reads_wave else batch.inputs).to(device_of(model)))
+    voice = None if model.speakers is None else torch.tensor([speaker], device=found.device)
+    bands, told = model.condition(found, voice)
+    if model.drawing is None:
+        bands = extract(generate(model.decoder, bands, told), pack.config_of(kind))
+    held = torch.arange(pack.features(index, kind).shape[1]).clamp(max=bands.shape[2] - 1)
+    return bands[0].cpu()[:, held]
 
 
 def decoding_error(model: VQWaveNet, batch: Batch, codes: Tensor, speaker: Tensor) -> Tensor:

@@ -207,18 +207,12 @@ class _Codebook:
 
     def _alone(self, k: int, voices: list[str]) -> dict[str, np.ndarray]:
         """What the decoder makes of code k held for HELD seconds, in each voice (in one, if it knows no voices)."""
-        import torch
+        from .. import systems
 
-        from .. import inversion
-
-        model, config = self.trained.model, self.pack.config_of(self.trained.experiment.targets)
-        voices = voices if model.speakers is not None else voices[:1]
-        n_codes = round(HELD / self.step)
-        with torch.inference_mode():
-            codes = torch.full((len(voices), n_codes), k)
-            speaker = torch.tensor([self.pack.speakers.index(voice) for voice in voices])
-            decoded = model.decode(model.quantizer.embed(codes), speaker, n_codes * model.config.stride)
-            return dict(zip(voices, inversion.to_audio(decoded.float(), config).cpu().numpy()))
+        voices = voices if systems.has_voices(self.trained) else voices[:1]
+        held = [np.full(round(HELD / self.step), k)] * len(voices)
+        waves = systems.speak(self.trained, held, [self.pack.speakers.index(voice) for voice in voices])
+        return dict(zip(voices, (wave.numpy() for wave in waves)))
 
 
 def _cells(points: np.ndarray) -> list[tuple[int, int]]:
