@@ -59,6 +59,7 @@ _WINDOWS = (
     Notebook("10_vae_on_phone_windows", makes="vae"),
     Notebook("11_wae_on_phone_windows", makes="wae"),
     Notebook("12_wgan_on_phone_windows", makes="wgan"),
+    Notebook("14_digits_sanity"),
 )
 _VQVAE = Notebook("20_vqvae_on_features", makes="vqvae")
 _CODEC = Notebook("22_vqvae_with_wavenet", makes="vqvae_wavenet")

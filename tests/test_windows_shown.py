@@ -27,6 +27,15 @@ def test_pictures_hold_the_windows_in_order():
     assert np.allclose(strip, np.concatenate(list(windows), 1))
 
 
+def test_pictures_are_on_the_scale_of_the_first_row():
+    first, second = np.arange(32.0).reshape(2, 4, 4), 100 * np.ones((2, 4, 4))
+    figure = figures.pictures({"levels": first, "drawn": torch.from_numpy(second)}, ["3", "8"])
+    figure.draw_without_rendering()
+    assert all(np.array_equal(a, b) for a, b in zip(images(figure), [*first, *second]))
+    assert {image.get_clim() for ax in figure.axes for image in ax.images} == {(0, 31)}
+    assert [ax.get_title() for ax in figure.axes[:2]] == ["3", "8"]
+
+
 def test_curves_show_both_parts_where_both_have_the_term():
     train = {"step": np.arange(1, 101), "loss": np.linspace(5, 1, 100), "slope": np.linspace(0, 1, 100)}
     validation = {"step": np.array([1, 50, 100]), "loss": np.array([50.0, 3.0, 2.0])}

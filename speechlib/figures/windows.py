@@ -35,6 +35,22 @@ def rows(windows: Mapping[str, Sequence], frame_rate: float, titles: Sequence[st
     return figure
 
 
+def pictures(images: Mapping[str, Sequence], titles: Sequence[str] = ()) -> Figure:
+    """{name: images (N, H, W)}: a row of N for each name, dark on white, on the scale of the first row."""
+    images = {name: np.asarray(row) for name, row in images.items()}
+    first = next(iter(images.values()))
+    figure, grid = style.panels(len(images), len(first), 0.3 + 0.85 * len(images))
+    for line, (name, row) in zip(grid, images.items()):
+        for ax, image in zip(line, row):
+            ax.imshow(image, origin="upper", aspect="equal", vmin=first.min(), vmax=first.max(), cmap="gray_r")
+            ax.set(xticks=[], yticks=[])
+            ax.spines[:].set_visible(False)
+        line[0].set_ylabel(name, rotation=0, ha="right", va="center")
+    for ax, title in zip(grid[0], titles):
+        ax.set_title(title, fontsize=9, loc="center")
+    return figure
+
+
 def side_by_side(windows: Mapping[str, Sequence], frame_rate: float) -> Figure:
     """{name: windows (N, F, w)}: the N windows of each name joined to one strip, with a thin line at every seam."""
     strips = {name: np.concatenate(list(np.asarray(found)), axis=1) for name, found in windows.items()}
