@@ -102,10 +102,36 @@ def test_summary_has_every_tier_beside_the_baseline(trained):
     assert summary["nll"] == pytest.approx(table.loc["all", "melnet"])
 
 
+def test_a_clip_is_said_from_its_outline_drawn_or_by_straight_lines(trained):
+    """Of all tiers the recording's own bands are left: both ways say them alike."""
+    clip = systems.melnet.vocoders.clips(trained.data, "log_mel", 1, 0.4)[0]
+    spoken = systems.melnet.speak(trained, clip.features)
+    whole = systems.melnet.upsampler(trained, 3)(clip)
+    torch.testing.assert_close(whole, spoken, rtol=0, atol=1e-3)
+    torch.testing.assert_close(systems.melnet.stretcher(trained, 3)(clip), spoken, rtol=0, atol=1e-3)
+    drawn = systems.melnet.upsampler(trained, 1, seed=2, temperature=0.5)(clip)
+    assert drawn.shape == spoken.shape
+    assert drawn.isfinite().all()
+    assert not torch.allclose(drawn, spoken, atol=1e-2)
+    assert systems.melnet.speaker_of(trained, 1, 2).tolist() == [1, 1]
+
+
+def test_units_of_100_db_are_those_of_the_source_system(trained):
+    """Its features run from 0 to 1 over 100 dB: the density of such a value is that of ours times its slope."""
+    table = systems.melnet.likelihoods(trained)
+    width = trained.model.inputs.std * 10 / torch.tensor(10.0).log() / 100  # of our unit: 10 dB are a factor of 10
+    shift = width.log()
+    by_tier = trained.model.grids(shift[None, :, None].expand(1, -1, 48))
+    for number, grid in enumerate(by_tier, 1):
+        difference = table.loc[number, "per_100_db"] - table.loc[number, "melnet"]
+        assert difference == pytest.approx(grid.target.mean().item(), abs=1e-4)
+
+
 def test_a_run_of_one_tier_leaves_the_others_as_they_begin(trained):
     """Tier after tier: the second run starts from the first one's weights."""
     alone = experiment(**{"training.frozen": ["tiers.0", "tiers.2"]})
     run = systems.train(replace(alone, training=replace(alone.training, start_from=str(trained.run.checkpoint))))
+    assert {name for name in run.summary if name.endswith("_nll")} == {"bins_nll", "tier_2_nll", "bins_tier_2_nll"}
     own, before = runs.load_model(run.checkpoint).tiers, trained.model.tiers
     for number, (tier, old) in enumerate(zip(own, before), 1):
         same = all(torch.equal(p, q) for p, q in zip(tier.parameters(), old.parameters()))

@@ -34,7 +34,8 @@ _paper = Experiment(
     model=MelNetConfig(checkpoint=True),
     training=TrainingConfig(
         steps=200_000,  # ours: the paper tells no number
-        batch_size=32,
+        batch_size=1,  # 32 in a step, one by one: so a step fits into the memory of one machine
+        accumulate=32,
         n_frames=432,  # ours: 5 s
         learning_rate=1e-4,
         optimizer="rmsprop",
@@ -52,7 +53,7 @@ _voxceleb2 = replace(  # 180 bands at 16 kHz, crops of 6 s; the corpus is brough
     corpus=CorpusConfig("manifest"),
     pack=PackConfig(sample_rate=16_000, features=(_mel(16_000, 180, 180),)),
     model=replace(_paper.model, layers=(16, 6, 5, 4, 3)),
-    training=replace(_paper.training, batch_size=128, n_frames=533),
+    training=replace(_paper.training, accumulate=128, n_frames=533),
 )
 _maestro = replace(
     _paper, preset="maestro", corpus=CorpusConfig("manifest"), model=replace(_paper.model, layers=(16, 6, 5, 4))
@@ -71,7 +72,6 @@ def _source(preset: str, layers: str, hidden: int, n_mixtures: int, learning_rat
         training=replace(
             _paper.training,
             steps=2 * 12_445 // accumulate,  # two epochs of LJSpeech's 95 %
-            batch_size=1,
             accumulate=accumulate,
             learning_rate=learning_rate,
             grad_clip=2200.0,  # of sums over bins, where it never took effect; of our means, where it hardly can
