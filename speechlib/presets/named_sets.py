@@ -56,8 +56,11 @@ VAE_SIZES = "vae-sizes"  # latents, filters and optimisers, as edchengg/generati
 
 
 def _vae_sizes(preset: str, corpus: str, corpus_root: str) -> dict[str, Experiment]:
-    """The preset, and what differs from it in one thing: half and twice the latents, 40 or 80 filters, SGD."""
-    base = get("vae", preset, corpus, corpus_root, changes={"training.best_by": "loss"})
+    """The preset, and what differs from it in one thing: half and twice the latents, 40 or 80 filters, SGD.
+
+    The best weights are kept, and none are averaged: an average is late, and would bend the beginning of every curve.
+    """
+    base = get("vae", preset, corpus, corpus_root, 0, {"training.best_by": "loss", "training.ema_decay": 0.0})
     (features,) = (features for features in base.pack.features if features.kind == base.inputs)
     members = {"as it is": base}
     for z in (base.model.latent_dim // 2, base.model.latent_dim * 2):
