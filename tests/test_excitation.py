@@ -10,7 +10,7 @@ from test_generation import SMALL, build
 from speechlib import mu_law
 from speechlib.errors import SpeechlibError
 from speechlib.features import FeatureConfig, extract, filter_bank
-from speechlib.generation.synthesis import Synthesis
+from speechlib.generation.synthesis import Synthesis, limited
 from speechlib.generation.wavenet import generate
 from speechlib.models.excitation import Emphasis, Envelope, Filters, whiten
 from speechlib.models.wavenet import WaveNet
@@ -47,6 +47,18 @@ def test_there_and_back_whatever_the_blocks(block):
     back = Synthesis(filters, 2, torch.zeros(2, 0))
     blocks = [back(part) for part in excitation.split(block, dim=1)]
     torch.testing.assert_close(torch.cat(blocks, dim=1), wave, atol=1e-5, rtol=0)
+
+
+def test_what_rings_beyond_full_scale_is_bent_and_the_rest_left_alone():
+    wave = torch.linspace(-3, 3, 601)
+    bent = limited(wave)
+    alone = wave.abs() <= 0.9
+    assert torch.equal(bent[alone], wave[alone])
+    assert bent.abs().max() <= 1
+    assert torch.equal(limited(-wave), -bent)
+    slope = bent.diff() / wave.diff()
+    assert (slope >= 0).all()
+    assert slope.diff().abs().max() < 0.1  # no corner: clipping has one of 1
 
 
 def test_the_filters_of_a_known_resonance():

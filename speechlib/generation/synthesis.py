@@ -7,9 +7,21 @@ from torch import Tensor
 from ..models.excitation import Filters
 from .compiled import compiled
 
+_KNEE = 0.9  # of full scale: up to here a wave is left alone
+
+
+def limited(wave: Tensor) -> Tensor:
+    """Wave (any shape) within [-1, 1]: as it is up to _KNEE, bent towards full scale beyond it, without corners.
+
+    Bands of a high voice resolve its harmonics, so that filters of them ring at one; where the excitation feeds that
+    too well, the wave passes full scale. A clipped one crackles.
+    """
+    beyond = (wave.abs() - _KNEE).clamp(min=0)
+    return wave.clamp(-_KNEE, _KNEE) + wave.sign() * (1 - _KNEE) * torch.tanh(beyond / (1 - _KNEE))
+
 
 class Synthesis:
-    """Excitation (B, <= S) on the CPU -> wave, clipped to [-1, 1]; every call goes on where the last one ended.
+    """Excitation (B, <= S) on the CPU -> wave, `limited`; every call goes on where the last one ended.
 
     past (B, S0): the wave before the first block, whose filters are the first in `filters`.
     """
@@ -27,7 +39,7 @@ class Synthesis:
         wave = excitation.double().numpy().copy()
         _filter(wave, self.coefficients, self.gain, self.length, self.done, self.history)
         self.done += wave.shape[1]
-        return torch.from_numpy(wave.astype(np.float32)).clamp(-1, 1)
+        return limited(torch.from_numpy(wave.astype(np.float32)))
 
 
 @compiled

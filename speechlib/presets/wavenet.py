@@ -84,7 +84,7 @@ _demo = Experiment(
         dither=3e-4,  # -70 dB: two or three classes
     ),
     training=TrainingConfig(
-        steps=300,
+        steps=200,
         batch_size=4,
         n_frames=50,
         learning_rate=2e-3,
