@@ -2,6 +2,7 @@
 
     to_audio    bands -> magnitudes by least squares -> phases by Griffin-Lim -> wave
     refine      wave -> its features -> how far from those asked for? -> slope -> a better wave, by L-BFGS
+    filtered    a recording and a change of its bands -> the recording behind the filter that makes it
 
 Griffin-Lim is the quick one, and holds on to one guess of what lies between the bands. `refine` begins where it ends
 and asks for the features themselves (Decorsiere, Soendergaard, MacDonald & Dau 2015).
@@ -14,7 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from .errors import SpeechlibError
-from .features import PREEMPHASIS, FeatureConfig, extract, n_features, n_samples, stft, tables
+from .features import PREEMPHASIS, FeatureConfig, band_centres, extract, n_features, n_frames, n_samples, stft, tables
 
 _TRIALS = 12  # shorter and shorter steps of `lbfgs` before an item stays where it is
 
@@ -129,6 +130,29 @@ def shaped_noise(features: torch.Tensor, config: FeatureConfig, seed: int = 0) -
     spectrum = stft(white[None], window, config, center=True) / window.square().sum().sqrt()
     wave = _whole(_istft(spectrum * magnitude, window, config), config)
     return wave.reshape(*features.shape[:-2], wave.shape[-1])
+
+
+def filtered(wave: torch.Tensor, gain: torch.Tensor, config: FeatureConfig) -> torch.Tensor:
+    """A recording (S,) behind the filter that changes its bands by `gain` (C, T), natural logarithms of power: (S,).
+
+    Between the centres of the bands the gain is read from a line. Phases stay, and with them the pitch: what a change
+    of features does to a recording, without a guess of all that features do not tell (Kobayashi et al. 2014). Raises
+    SpeechlibError for features without bands or centred frames, and for a gain of other bands or frames.
+    """
+    if config.is_cepstral or not config.is_centred:
+        raise SpeechlibError(f"{config.kind} has no bands of centred frames that a filter could change")
+    if gain.shape != (wanted := (config.n_static, n_frames(wave.shape[-1], config))):
+        raise SpeechlibError(f"gain is {tuple(gain.shape)}, {wave.shape[-1]} samples have bands and frames {wanted}")
+    centres = torch.as_tensor(band_centres(config), dtype=torch.float32, device=wave.device)
+    hertz = torch.linspace(0, config.sample_rate / 2, config.n_fft // 2 + 1, device=wave.device)
+    above = torch.searchsorted(centres, hertz).clamp(1, len(centres) - 1)
+    apart = (centres[above] - centres[above - 1]).clamp(min=1e-3)
+    share = ((hertz - centres[above - 1]) / apart).clamp(0, 1)[:, None]
+    lines = (1 - share) * gain[above - 1] + share * gain[above]  # (bins, T)
+    window = torch.hann_window(config.win_length, device=wave.device)
+    spectrum = stft(wave[None].float(), window, config, center=True) * (lines / 2).exp()
+    sizes = {"n_fft": config.n_fft, "hop_length": config.hop_length, "win_length": config.win_length}
+    return torch.istft(spectrum, **sizes, window=window, length=wave.shape[-1])[0]
 
 
 def _istft(spectrum: torch.Tensor, window: torch.Tensor, config: FeatureConfig) -> torch.Tensor:

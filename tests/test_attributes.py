@@ -269,6 +269,23 @@ def test_a_trial_and_a_sweep_tell_the_same_story():
     assert attributes.best_strength({"strength": [1, 2, 3], "target": [0.5, 0.7, 0.9], "share": [0.9, 0.8, 0.1]}) == 2
 
 
+def test_a_wave_is_judged_where_its_phones_are(voices, tmp_path):
+    """A recording is its own speaker's; silence in its place is nobody's, and what another one said is another's."""
+    from speechlib import corpora, packs, systems
+
+    experiment = presets.get("vae", "smoke", "folder", str(voices / "folder"))
+    pack = packs.build(corpora.load("folder", voices / "folder"), experiment.pack, tmp_path)
+    data = Data(None, pack, {"train": [i for i in range(112) if i % 8], "val": list(range(0, 112, 8))})
+    here = Trained(systems.build(experiment, data).eval(), experiment, data, None)
+    found, who = attributes.attribute_means(here, n_places=3), attributes.witnesses(here, steps=40)
+    own, other = (pack.speakers[pack.speaker[i]] for i in (0, 104))
+    move = Move("speaker", own, other)
+    assert attributes.heard(here, found, who, 0, move, pack.wave(0))["source"] > 0.9
+    assert attributes.heard(here, found, who, 0, move, pack.wave(104))["target"] > 0.8
+    with pytest.raises(SpeechlibError, match="no window in part 'val'"):
+        attributes.heard(here, found, who, 1, move, pack.wave(1))
+
+
 def test_examples_go_both_ways(trained, means):
     found = attributes.examples(trained, means, ["c", "b"])
     assert [move for _, move in found] == [Move("sex", "F", "M"), Move("sex", "M", "F"), Move("phone", "c", "b")]
@@ -431,7 +448,7 @@ def test_the_explorer_moves_what_is_chosen(voices, tmp_path):
     found = found._replace(speaker=30 * found.speaker, pair=30 * found.pair)  # an untrained model knows no speakers
     explorer = widgets.attribute_explorer(here, found, seconds=0.5)
     assert explorer.controls["voice"].value == ("speaker", "anika")  # adam speaks
-    assert explorer.still().count("<audio") == 3
+    assert explorer.still().count("<audio") == 4
     before = explorer.views["heard"].value
     explorer.controls["strength"].value = 2.0
     assert explorer.views["heard"].value != before

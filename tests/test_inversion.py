@@ -10,8 +10,8 @@ from speechlib import audio, features, inversion
 from speechlib._torchaudio import torchaudio
 from speechlib.errors import SpeechlibError
 from speechlib.evaluation import distortion
-from speechlib.features import LOG_FBANK, LOG_MEL, MFCC39, PSF_LOGFBANK39, PSF_MFCC39, extract
-from speechlib.inversion import to_audio
+from speechlib.features import LOG_FBANK, LOG_MEL, MFCC39, PSF_LOGFBANK39, PSF_MFCC39, FeatureConfig, extract
+from speechlib.inversion import filtered, to_audio
 
 CONFIGS = {c.kind: c for c in (LOG_MEL, MFCC39, LOG_FBANK, PSF_MFCC39, PSF_LOGFBANK39)}
 every_kind = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
@@ -333,3 +333,27 @@ def test_it_finds_its_gradients_where_the_caller_wants_none():
         fine = inversion.refine(asked, config, n_iter=20, start=rough)
     distances = [inversion.convergence(w, asked, config) for w in (rough, fine)]
     assert distances[1] < 0.5 * distances[0]
+
+
+def test_a_filter_changes_bands_and_nothing_else():
+    """By nothing it is the identity; by k everywhere it is louder by exp(k / 2); in one half of a noise, there only."""
+    config = FeatureConfig("log_mel")
+    wave = torch.randn(16_000, generator=torch.Generator().manual_seed(0))
+    bands = extract(wave, config)
+    torch.testing.assert_close(filtered(wave, torch.zeros_like(bands), config), wave, atol=1e-4, rtol=0)
+    louder = filtered(wave, torch.full_like(bands, 2.0), config)
+    torch.testing.assert_close(louder, wave * np.e, atol=1e-3, rtol=0)
+    gain = torch.zeros_like(bands)
+    gain[40:, 50:] = -3.0
+    change = (extract(filtered(wave, gain, config), config) - bands).reshape(2, 40, -1)
+    assert change[0, :38].abs().mean() < 0.05
+    assert change[1, 2:, :46].abs().mean() < 0.05
+    assert change[1, 2:, 54:].mean() == pytest.approx(-3.0, abs=0.05)
+
+
+def test_what_a_filter_cannot_do():
+    wave = torch.zeros(1600)
+    with pytest.raises(SpeechlibError, match=r"gain is \(80, 7\), 1600 samples have bands and frames \(80, 11\)"):
+        filtered(wave, torch.zeros(80, 7), FeatureConfig("log_mel"))
+    with pytest.raises(SpeechlibError, match="mfcc has no bands"):
+        filtered(wave, torch.zeros(13, 11), FeatureConfig("mfcc"))

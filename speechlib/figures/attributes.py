@@ -11,10 +11,12 @@ from .symbols import matrix
 
 def directions(cosines, names: Sequence[str], sizes: Mapping[str, int]) -> Figure:
     """|cosine| of all pairs of directions (K, K); a white line between groups {group: how many}."""
-    figure, ((ax,),) = style.panels(height=np.clip(2.2 + 0.24 * len(names), 4.0, 8.5), width=style.WIDTH)
+    figure, ((ax,),) = style.panels(
+        height=np.clip(2.2 + 0.24 * len(names), 4.0, 8.5), width=np.clip(2.0 + 0.26 * len(names), 5.0, style.WIDTH)
+    )
     stops = np.cumsum(list(sizes.values()))
     told = " and ".join(f"{n} {group}s" for group, n in sizes.items())
-    matrix(np.abs(cosines), names, names, "", "", f"directions of {told}", "|cosine|", ax, top=1.0)
+    matrix(np.abs(cosines).round(6), names, names, "", "", f"directions of {told}", "|cosine|", ax, top=1.0)
     for stop in stops[:-1]:
         ax.axhline(stop - 0.5, color="white", linewidth=3)
         ax.axvline(stop - 0.5, color="white", linewidth=3)

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from ..errors import SpeechlibError, UnknownName
 from ..evaluation import classifier
+from ..features import extract
 from ..windows import Segments, Windows, cut, overlap, segments
 from .data import Trained, device_of
 from .windows import all_batches, windows_of
@@ -372,6 +373,25 @@ def trial(
     shown = {"recorded": windows.at(which).inputs.cpu(), "rebuilt": moved_windows(trained, windows, which)}
     shown |= {way: moved_windows(trained, windows, which, means, moves, strength, way) for way in ways}
     return {name: judge(who, means, windows, which, moves, found) for name, found in shown.items()}
+
+
+def heard(
+    trained: Trained, means: Means, who: Witnesses, index: int, move: Move, wave: Tensor, part: str = "val"
+) -> dict[str, float]:
+    """What the witnesses hear in a wave (S,) that says utterance `index` of a part, moved or not: `judge` of the
+    windows that are cut out of its own features where the utterance's phones are; for a phone, where it is."""
+    windows, pack = windows_of(trained.experiment, trained.data, part), trained.data.pack
+    mine = windows.utterance == index
+    if move.kind == "phone":
+        mine &= windows.phone == members(means, "phone", move.source)[0]
+    if not mine.any():
+        raise SpeechlibError(f"{pack.utterances[index]} has no window in part {part!r} that {move} could have moved")
+    which = np.flatnonzero(mine)
+    features = extract(wave.float(), pack.config_of(trained.experiment.inputs)).to(windows.outside.device)
+    start = torch.from_numpy(windows.start[which]).to(features.device)
+    length = torch.full_like(start, features.shape[1])
+    shown = cut(features.T, torch.zeros_like(start), length, start, windows.n_frames, windows.outside)
+    return judge(who, means, windows, which, [move] * len(which), shown)
 
 
 def sweep(

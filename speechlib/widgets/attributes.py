@@ -4,10 +4,11 @@ from functools import lru_cache
 from html import escape
 
 import ipywidgets
+import torch
 
 from ..errors import SpeechlibError
 from ..figures.windows import utterances
-from ..inversion import to_audio
+from ..inversion import filtered, to_audio
 from .explorer import Explorer, picture
 from .explorers import WIDE, part_of, title_of, voice_name, wave_of
 from .players import players
@@ -17,7 +18,8 @@ STAY = "stay"  # the voice, or the phone, that it is
 
 def attribute_explorer(trained, means, part: str = "val", seconds: float = 2.0) -> Explorer:
     """The first `seconds` of an utterance, rebuilt and moved: to another speaker or sex, one phone to another, by 0 to
-    2 times the difference of their means (systems.attributes.Means). Seen and heard beside the original."""
+    2 times the difference of their means (systems.attributes.Means). Seen and heard beside the original, which is also
+    heard behind a filter that makes the same difference."""
     from ..systems import attributes
 
     pack, indices = trained.data.pack, part_of(trained, part)
@@ -61,7 +63,10 @@ def attribute_explorer(trained, means, part: str = "val", seconds: float = 2.0) 
         waves = {"original": wave_of(pack, utterance)[: len(heard)], "rebuilt": heard}
         if moves:
             name = ", ".join(f"{move.source} to {move.target}" for move in moves)
-            features[name], waves[name] = spoken(utterance, tuple(moves), strength)
+            moved, waves[name] = spoken(utterance, tuple(moves), strength)
+            features[name] = moved
+            recording = torch.as_tensor(waves["original"])
+            waves["original behind a filter"] = filtered(recording, moved - rebuilt, config)
         return {
             "about": f"<b>{escape(pack.text[utterance] or pack.utterances[utterance])}</b>",
             "seen": picture(utterances(features, config.frame_rate), " and ".join(features)),
