@@ -15,7 +15,7 @@ from speechlib.evaluation import classifier, directions, projection
 from speechlib.models.standardise import Standardise
 from speechlib.models.vae import VAE, VAEConfig
 from speechlib.models.wae import WAE, WAEConfig
-from speechlib.systems import attributes, windows
+from speechlib.systems import attributes, trials, windows
 from speechlib.systems.attributes import Means, Move
 from speechlib.systems.data import Data, Trained
 from speechlib.windows import Segments
@@ -239,14 +239,14 @@ def test_in_a_space_that_adds_up_witnesses_believe_every_move():
     pack = speech(["abc", "bca", "cab", "abcabc", "bab"] * 4, noise=0.3)
     here = of(pack, 32)
     found = attributes.attribute_means(here, n_places=13)
-    who = attributes.witnesses(here, steps=60)
+    who = trials.witnesses(here, steps=60)
     assert min(who.accuracy.values()) > 0.99
     parts = windows.windows_of(here.experiment, here.data, "val")
     for kind in attributes.KINDS:
         which, moves = attributes.draw_moves(found, parts, kind, 20)
-        before = attributes.judge(who, found, parts, which, moves, attributes.moved_windows(here, parts, which))
+        before = trials.judge(who, found, parts, which, moves, attributes.moved_windows(here, parts, which))
         shown = attributes.moved_windows(here, parts, which, found, moves)
-        after = attributes.judge(who, found, parts, which, moves, shown)
+        after = trials.judge(who, found, parts, which, moves, shown)
         assert before["source"] > 0.9
         assert before["target"] < 0.1
         assert after["target"] > 0.95
@@ -258,15 +258,15 @@ def test_a_trial_and_a_sweep_tell_the_same_story():
     """The strength is chosen on the training part, the result is told of the other one."""
     pack = speech(["abc", "bca", "cab", "bac", "acb"] * 2, noise=0.3)
     here = of(pack, 14)
-    found, who = attributes.attribute_means(here), attributes.witnesses(here, steps=60)
-    rows = attributes.trial(here, found, who, "speaker", n=12)
+    found, who = attributes.attribute_means(here), trials.witnesses(here, steps=60)
+    rows = trials.trial(here, found, who, "speaker", n=12)
     assert list(rows) == ["recorded", "rebuilt", "means", "paired"]
     assert rows["recorded"] == pytest.approx(rows["rebuilt"], abs=1e-4)  # the identity
     assert min(rows["means"]["target"], rows["paired"]["target"]) > 0.9
-    swept = attributes.sweep(here, found, who, "phone", [0.0, 1.0], n=12, targets=["a", "b"])
+    swept = trials.sweep(here, found, who, "phone", [0.0, 1.0], n=12, targets=["a", "b"])
     assert swept["target"][0] < 0.2 < 0.9 < swept["target"][1]
-    assert attributes.best_strength(swept) == 1.0
-    assert attributes.best_strength({"strength": [1, 2, 3], "target": [0.5, 0.7, 0.9], "share": [0.9, 0.8, 0.1]}) == 2
+    assert trials.best_strength(swept) == 1.0
+    assert trials.best_strength({"strength": [1, 2, 3], "target": [0.5, 0.7, 0.9], "share": [0.9, 0.8, 0.1]}) == 2
 
 
 def test_a_wave_is_judged_where_its_phones_are(voices, tmp_path):
@@ -277,13 +277,13 @@ def test_a_wave_is_judged_where_its_phones_are(voices, tmp_path):
     pack = packs.build(corpora.load("folder", voices / "folder"), experiment.pack, tmp_path)
     data = Data(None, pack, {"train": [i for i in range(112) if i % 8], "val": list(range(0, 112, 8))})
     here = Trained(systems.build(experiment, data).eval(), experiment, data, None)
-    found, who = attributes.attribute_means(here, n_places=3), attributes.witnesses(here, steps=40)
+    found, who = attributes.attribute_means(here, n_places=3), trials.witnesses(here, steps=40)
     own, other = (pack.speakers[pack.speaker[i]] for i in (0, 104))
     move = Move("speaker", own, other)
-    assert attributes.heard(here, found, who, 0, move, pack.wave(0))["source"] > 0.9
-    assert attributes.heard(here, found, who, 0, move, pack.wave(104))["target"] > 0.8
+    assert trials.heard(here, found, who, 0, move, pack.wave(0))["source"] > 0.9
+    assert trials.heard(here, found, who, 0, move, pack.wave(104))["target"] > 0.8
     with pytest.raises(SpeechlibError, match="no window in part 'val'"):
-        attributes.heard(here, found, who, 1, move, pack.wave(1))
+        trials.heard(here, found, who, 1, move, pack.wave(1))
 
 
 def test_examples_go_both_ways(trained, means):
@@ -319,7 +319,7 @@ def test_witnesses_are_fitted_on_the_training_part_and_judged_on_the_other(monke
     here = of(speech(["abc"] * 6), 10)
     seen = []
     monkeypatch.setattr(classifier, "fit", lambda x, *_: seen.append(len(x)) or classifier.Classifier(4, W, 3))
-    attributes.witnesses(here)
+    trials.witnesses(here)
     assert seen == [30, 30]  # 10 utterances of 3 phones; the other 2 are not among them
 
 
@@ -371,7 +371,7 @@ def test_a_corpus_of_one_speaker_moves_phones_only():
     with pytest.raises(SpeechlibError, match="one speaker, anna"):
         attributes.check(found, Move("speaker", "anna", "anna"))
     with pytest.raises(SpeechlibError, match="two kinds at least"):
-        attributes.witnesses(here, steps=2)
+        trials.witnesses(here, steps=2)
     assert len(attributes.draw_moves(found, parts, "phone", 5)[1]) == 5
 
 
@@ -391,6 +391,8 @@ def test_no_phone_times_no_encoder_no_such_way(trained, means):
         attributes.attribute_means(of(make_pack([[("sil", 30)]]), 1))
     with pytest.raises(SpeechlibError, match="has no encoder"):
         attributes.attribute_means(trained._replace(model=nn.Linear(1, 1)))
+    with pytest.raises(SpeechlibError, match="n_places 4 must be odd"):
+        attributes.attribute_means(trained, n_places=4)
     with pytest.raises(UnknownName, match="Did you mean 'placed'"):
         attributes.transform(trained, 0, means, [Move("phone", "a", "b")], by="place")
 
