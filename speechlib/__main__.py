@@ -46,6 +46,10 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--timeout", type=int, default=1800, metavar="SECONDS", help="for one cell (default: 1800)")
 
     add(_index, "write outputs/index.html again")
+    command = add(_pictures, "the key figures of an executed batch as PNG files")
+    command.add_argument("batch", nargs="?", help="its name (default: the last one)")
+    command.add_argument("--out", metavar="FOLDER", help="(default: the project's outputs/gallery)")
+
     command = add(_list, "every run with its status and summary")
     command.add_argument("--json", action="store_true", help="as JSON, with everything in the summaries")
 
@@ -113,6 +117,14 @@ def _index(options) -> None:
     from . import index_page
 
     print(_short(index_page.write(index_page.latest())))
+
+
+def _pictures(options) -> None:
+    from . import files, index_page
+
+    folder = Path(options.out) if options.out else files.ROOT / "outputs" / "gallery"
+    for path in index_page.pictures(options.batch or index_page.latest(), folder):
+        print(_short(path))
 
 
 def _list(options) -> None:

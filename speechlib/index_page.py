@@ -5,6 +5,7 @@ system and can be copied with the folder. What a card shows comes from the execu
 `key-figure`, `key-numbers` and `key-player`.
 """
 
+import base64
 import json
 import math
 import re
@@ -50,6 +51,23 @@ def write(name: str) -> Path:
         with files.atomic(place) as part:
             part.write_text(template.render(content, here=here, up=up, batches=batches), encoding="utf-8")
     return path()
+
+
+def pictures(name: str, folder: Path) -> list[Path]:
+    """The key figures of batch `name` as `<notebook>.png` in a folder. Raises SpeechlibError where there are none."""
+    batch, written = files.outputs_dir() / "batches" / name, []
+    if not (batch / "manifest.json").exists():
+        raise SpeechlibError(
+            f"no batch {name!r} in {batch.parent}: there are {', '.join(m['name'] for m in _manifests())}"
+        )
+    for notebook, entry in files.read_json(batch / "manifest.json")["notebooks"].items():
+        if figure := _card(batch, notebook, entry)["figure"]:
+            written.append(folder / f"{notebook}.png")
+            with files.atomic(written[-1]) as part:
+                part.write_bytes(base64.b64decode(figure))
+    if not written:
+        raise SpeechlibError(f"no notebook of batch {name!r} has a key figure: was any of them executed?")
+    return written
 
 
 def _manifests() -> list[dict]:

@@ -373,6 +373,14 @@ def test_a_card_shows_what_its_cells_tag_and_escapes_all_text(workspace):
         "2 January 2026",
     ):  # fmt: skip
         assert expected in text
+    (picture,) = index_page.pictures("mine", workspace / "gallery")
+    assert picture == workspace / "gallery" / "00_codes.png"
+    assert picture.read_bytes() == b"\x89PNG\r\n\x1a\n"
+    with pytest.raises(SpeechlibError, match="no batch 'yours' in .*: there are mine"):
+        index_page.pictures("yours", workspace)
+    nbformat.write(new_notebook(cells=cells[:1]), folder / "00_codes.ipynb")
+    with pytest.raises(SpeechlibError, match="no notebook of batch 'mine' has a key figure"):
+        index_page.pictures("mine", workspace)
     waiting = manifest | {"versions": versions, "notebooks": {"00_codes": {"status": "not run", "exception": "needs"}}}
     (folder / "manifest.json").write_text(json.dumps(waiting))
     text = index_page.write("mine").read_text()
