@@ -4,6 +4,7 @@ from .attributes import attribute_explorer
 from .codebook import code_players, codebook_explorer
 from .explorers import alignment_explorer, corpus_browser, reconstruction_explorer
 from .latents import interpolation_explorer
+from .melnet import melnet_explorer
 from .players import key_numbers, player, players
 from .priors import prior_explorer
 from .streaming import Streaming, wavenet_stream
@@ -18,6 +19,7 @@ __all__ = [
     "corpus_browser",
     "interpolation_explorer",
     "key_numbers",
+    "melnet_explorer",
     "player",
     "players",
     "prior_explorer",
