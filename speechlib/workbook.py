@@ -59,7 +59,6 @@ _WINDOWS = (
     Notebook("10_vae_on_phone_windows", makes="vae"),
     Notebook("11_wae_on_phone_windows", makes="wae"),
     Notebook("12_wgan_on_phone_windows", makes="wgan"),
-    Notebook("14_digits_sanity"),
 )
 _VQVAE = Notebook("20_vqvae_on_features", makes="vqvae")
 _CODEC = Notebook("22_vqvae_with_wavenet", makes="vqvae_wavenet")
@@ -70,6 +69,7 @@ NOTEBOOKS = (  # in reading order, which is an order they can run in
     Notebook("03_scales_of_a_spectrogram"),
     *_WINDOWS,
     Notebook("13_latent_arithmetic", needs=_WINDOWS[:1]),
+    Notebook("14_digits_sanity"),
     Notebook("15_windows_compared", needs=_WINDOWS),
     Notebook("16_vae_sizes"),
     _VQVAE,

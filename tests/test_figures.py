@@ -237,7 +237,7 @@ def test_labels_of_a_codebook_are_moved_off_one_another():
 
 
 def test_every_system_has_its_own_colour():
-    assert len(set(style.COLOURS.values())) == len(style.COLOURS) == 12
+    assert len(set(style.COLOURS.values())) == len(style.COLOURS) == 13
     assert style.colour("vqvae") != style.colour("wavenet")
     assert style.colour("k-means") == style.BASELINE
     assert len(np.unique(style.distinct(64), axis=0)) == 64
