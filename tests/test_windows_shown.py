@@ -1,5 +1,7 @@
 """What is shown and said of windows: figures of what they were given, neighbours by a slow loop, a slider."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -139,6 +141,18 @@ def test_draws_are_checked_against_windows(trained):
     of_draws = {"sample_mean_error", "sample_variance", "sample_bands", "sample_nearest"}
     assert set(found) == of_draws | {"real_nearest"}
     assert all(np.isfinite(value) for value in found.values())
+
+
+def test_bands_are_right_where_mean_and_variance_are(trained, monkeypatch):
+    """Draws that are the validation part itself, but for one band of four."""
+    windows = torch.randn(500, 4, 20, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(system, "windows_of", lambda *_: SimpleNamespace(
+        n_windows=500, at=lambda some: SimpleNamespace(inputs=windows[torch.as_tensor(some)])
+    ))  # fmt: skip
+    drawn = windows.clone()
+    drawn[:, 3] *= 2
+    monkeypatch.setattr(trained.model, "sample", lambda n: drawn)
+    assert system.sample_checks(trained, n=500)["sample_bands"] == 0.75
 
 
 def test_the_slider_draws(trained):
