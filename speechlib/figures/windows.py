@@ -18,6 +18,9 @@ LABELS = {
 }
 
 
+_LATER = 0.4  # share of the steps from which on curves have the scale of a panel where several trainings share it
+
+
 def rows(windows: Mapping[str, Sequence], frame_rate: float, titles: Sequence[str] = ()) -> Figure:
     """{name: windows (N, F, w)}: a row of N pictures for each name, all on one scale; a title over each column."""
     names, values = list(windows), [np.asarray(window) for window in windows.values()]
@@ -116,12 +119,13 @@ def difference(train: Mapping, validation: Mapping, terms: Sequence[str]) -> Fig
 
 
 def overlaid(tables: Mapping[str, Mapping], terms: Sequence[str]) -> Figure:
-    """A panel per term, a line per training: what its validation part said at every step."""
+    """A panel per term, a line per training: what its validation part said at every step. Each panel has the scale of
+    the later part: in the beginning BatchNorm's averages lag behind weights that move fast."""
     figure, grid = style.panels(1, len(terms), height=3.4)
     for ax, term in zip(grid[0], terms):
         for (name, table), colour in zip(tables.items(), style.distinct(len(tables))):
             ax.plot(table["step"], table[term], "o-", markersize=2.5, color=colour, label=name)
-        later = np.concatenate([_late(table, term) for table in tables.values()])
+        later = np.concatenate([_late(table, term, _LATER) for table in tables.values()])
         margin = 0.05 * (later.max() - later.min())
         ax.set_ylim(later.min() - margin, later.max() + margin)
         ax.set(title=LABELS.get(term, term.replace("_", " ")), xlabel="step")
@@ -130,13 +134,14 @@ def overlaid(tables: Mapping[str, Mapping], terms: Sequence[str]) -> Figure:
 
 
 def differences(trainings: Mapping[str, tuple[Mapping, Mapping]], terms: Sequence[str]) -> Figure:
-    """{name: (training, validation)}: training minus validation, a panel per term and a line for each."""
+    """{name: (training, validation)}: training minus validation, a panel per term and a line for each, on the scale of
+    the later part."""
     figure, grid = style.panels(1, len(terms), height=3.2)
     for ax, term in zip(grid[0], terms):
         gaps = [(table["step"], _gap(train, table, term)) for train, table in trainings.values()]
         for name, (steps, gap), colour in zip(trainings, gaps, style.distinct(len(trainings))):
             ax.plot(steps, gap, "o-", markersize=2.5, color=colour, label=name)
-        reach = 1.2 * max(np.abs(gap[np.asarray(steps) >= 0.1 * np.max(steps)]).max() for steps, gap in gaps)
+        reach = 1.2 * max(np.abs(gap[np.asarray(steps) >= _LATER * np.max(steps)]).max() for steps, gap in gaps)
         ax.axhline(0, color=style.REFERENCE, linewidth=0.6)
         ax.set(title=LABELS.get(term, term), xlabel="step", ylim=(-reach, reach))
     grid[0, 0].set_ylabel("training - validation")
