@@ -150,3 +150,19 @@ def test_a_nan_stops_the_game_and_names_the_term(workspace):
     with pytest.raises(SpeechlibError, match=r"the term .* is nan"):
         duel(bad=8)
     assert runs.find(Experiment(CONFIG)).status == "failed"
+
+
+def test_the_best_weights_of_a_game_are_those_of_an_uninterrupted_one(workspace, monkeypatch):
+    settings = {"best_by": "told", "validate_every": 1}
+    whole, model = duel(**settings)
+    seen = whole.metrics("validation")
+    best, about = runs.load_tensors(whole.best)
+    assert about["step"] == seen["step"][seen["told"].idxmin()]
+    assert all(torch.equal(tensor, best[name]) for name, tensor in model.state_dict().items())
+    monkeypatch.setenv("SPEECHLIB_OUTPUTS", str(workspace / "other"))
+    with pytest.raises(KeyboardInterrupt):
+        duel(stop_at(7), **settings)
+    resumed, _ = duel(**settings)
+    assert_same(content(whole), content(resumed))
+    again = runs.load_tensors(resumed.best)[0]
+    assert all(torch.equal(best[name], again[name]) for name in best)
