@@ -69,7 +69,8 @@ class stream:
     speakers and the other way round. n_samples per stream, by default as many as the condition covers. prompt (S,) or
     (B, S): the wave to go on from, at the beginning of the condition's stretch and not part of the result. n_streams:
     samples of the same thing side by side. temperature 0 is greedy; top_p < 1 draws from the nucleus. precision
-    "int8" (numba) quarters the weights: more than twice as quick, less than 0.01 bit per sample of speech lost.
+    "int8" (numba) quarters the weights: more than twice as quick, less than 0.01 bit per sample of speech lost
+    with any output (tests/benchmarks/test_precision_bench.py; bfloat16 loses more of a mixture of logistics).
     Raises SpeechlibError for what does not fit together and for weights that are not finite.
     """
 
