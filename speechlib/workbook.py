@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from . import configs, corpora, execution, files, index_page, presets, runs
+from . import configs, corpora, execution, files, index_page, presets, runs, timit_mat
 from .errors import BadFile, SpeechlibError, UnknownName
 
 FORMAT = 1
@@ -175,8 +175,8 @@ def _value(name: str, parameter: Parameter, value):
     value = configs.typed(hint, value, name)
     if name == "preset" and value not in (known := {n for names in presets.names().values() for n in names}):
         raise UnknownName("preset", value, known)
-    if name == "corpus" and value and value not in corpora.names():
-        raise UnknownName("corpus", value, corpora.names())
+    if name == "corpus" and value and value not in (*corpora.names(), timit_mat.NAME):
+        raise UnknownName("corpus", value, (*corpora.names(), timit_mat.NAME))
     return value
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.io import savemat
 
-from speechlib import presets, runs, systems, timit_mat
+from speechlib import presets, runs, systems, timit_mat, workbook
 from speechlib.__main__ import main
 from speechlib.errors import BadFile
 from speechlib.features import FeatureConfig
@@ -143,6 +143,12 @@ def test_the_sources_gan_reads_all_120_columns_and_a_command_trains_it(path, wor
         command += ["--set", f"model.{name}={value}"]
     assert main([*command, "--set", "training.steps=1", "--set", "training.batch_size=4"]) == 0
     assert "done" in capsys.readouterr().out
+
+
+def test_notebooks_take_it_as_their_corpus():
+    chosen = workbook.select(workbook.NOTEBOOKS, ["10"])
+    (values,) = workbook.assign(chosen, {"corpus": "timit_mat", "changes": "{model.latent_dim: 8}"}).values()
+    assert (values["corpus"], values["changes"]) == ("timit_mat", {"model.latent_dim": 8})
 
 
 def test_the_folder_is_as_good_as_the_file(tmp_path):
