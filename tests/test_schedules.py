@@ -147,6 +147,9 @@ def test_other_quantizers_go_all_the_way(quantizer, workspace):
 # --- every term of a loss is told, and they sum to it (mistake 6 of VQ-VAE-WaveNet) ---
 
 WEIGHTED = {  # losses that are no plain sum of what is told: by which weights of the config they are one
+    "melnet": lambda terms, config: (  # a tier has as many values as all coarser ones together
+        sum(terms[f"tier_{n}"] * max(1, 2 ** (n - 2)) for n in range(1, config.n_tiers + 1)) / 2 ** (config.n_tiers - 1)
+    ),
     "vae": lambda terms, config: (
         config.reconstruction_weight * terms["reconstruction"] + config.kl_weight * terms["kl"]
     ),
