@@ -114,7 +114,7 @@ def griffin_lim(
         phase = now - before * (momentum / (1 + momentum))
         spectrum = phase * (magnitude / phase.abs().clamp_(min=1e-16))
         before = now
-    return _whole(_istft(spectrum, window, config), config)
+    return _whole(_istft(spectrum, window, config), T, config)
 
 
 def shaped_noise(features: torch.Tensor, config: FeatureConfig, seed: int = 0) -> torch.Tensor:
@@ -128,7 +128,7 @@ def shaped_noise(features: torch.Tensor, config: FeatureConfig, seed: int = 0) -
     generator = torch.Generator().manual_seed(seed)
     white = torch.randn(_span(features.shape[-1], config), generator=generator).to(features.device)
     spectrum = stft(white[None], window, config, center=True) / window.square().sum().sqrt()
-    wave = _whole(_istft(spectrum * magnitude, window, config), config)
+    wave = _whole(_istft(spectrum * magnitude, window, config), features.shape[-1], config)
     return wave.reshape(*features.shape[:-2], wave.shape[-1])
 
 
@@ -171,10 +171,11 @@ def _margin(config: FeatureConfig) -> int:
     return 0 if config.is_centred else config.win_length // 2
 
 
-def _whole(wave: torch.Tensor, config: FeatureConfig) -> torch.Tensor:
-    """(B, span) -> (B, n_samples): zeros before the centre of the first frame and behind that of the last."""
-    first = _margin(config)
-    return F.pad(wave, (first, config.win_length - first)) if first else wave
+def _whole(wave: torch.Tensor, n_frames: int, config: FeatureConfig) -> torch.Tensor:
+    """(B, span) -> (B, n_samples), one sample for a single frame that is centred: zeros before the centre of the first
+    frame and behind that of the last."""
+    first, length = _margin(config), max(1, n_samples(n_frames, config))
+    return F.pad(wave, (first, length - first - wave.shape[1]))
 
 
 def _cut(wave: torch.Tensor, frames: torch.Tensor, config: FeatureConfig) -> torch.Tensor:

@@ -85,12 +85,14 @@ class Journal:
         return last
 
     def _explain(self, step: int, taken: Sequence[int], name: str, value: float) -> str:
-        names = self.batches.pack.utterances
-        held = [names[i] for i in dict.fromkeys(i for n in taken for i in self.batches.batch(n).utterance.tolist())]
-        some = ", ".join(held[:8]) + (f" and {len(held) - 8} more" if len(held) > 8 else "")
+        some = f"what batches {', '.join(map(str, taken))} hold"
+        if hasattr(self.batches, "pack"):
+            names = self.batches.pack.utterances
+            held = [names[i] for i in dict.fromkeys(i for n in taken for i in self.batches.batch(n).utterance.tolist())]
+            some = "utterances " + ", ".join(held[:8]) + (f" and {len(held) - 8} more" if len(held) > 8 else "")
         clip = self.run.experiment["training"]["grad_clip"] or "off"
         return (
-            f"step {step}: the term {name!r} is {value}. The batch held utterances {some}. Listen to them, lower "
+            f"step {step}: the term {name!r} is {value}. The batch held {some}. Listen to them, lower "
             f"training.learning_rate ({self.rate(step):.3g} at this step) or clip gradients (training.grad_clip is "
             f"{clip})"
         )

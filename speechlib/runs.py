@@ -80,6 +80,11 @@ class Run:
         return self.path / "checkpoint.safetensors"
 
     @property
+    def weights(self) -> Path:
+        """The checkpoint to use: the one that training.best_by has chosen where it is given, else the last."""
+        return self.best if self.experiment["training"].get("best_by") else self.checkpoint
+
+    @property
     def best(self) -> Path:
         """The weights that training.best_by has chosen, beside those of the last checkpoint."""
         return self.path / "best.safetensors"

@@ -357,3 +357,9 @@ def test_what_a_filter_cannot_do():
         filtered(wave, torch.zeros(80, 7), FeatureConfig("log_mel"))
     with pytest.raises(SpeechlibError, match="mfcc has no bands"):
         filtered(wave, torch.zeros(13, 11), FeatureConfig("mfcc"))
+
+
+@pytest.mark.parametrize("config", [LOG_MEL, PSF_LOGFBANK39], ids=["centred", "psf"])
+def test_a_single_frame_is_as_long_as_it_should_be(config):
+    asked = torch.zeros(config.n_static, 1)
+    assert to_audio(asked, config).shape == (max(1, features.n_samples(1, config)),)

@@ -292,3 +292,9 @@ def test_a_setting_that_came_later_counts_as_its_default_in_older_runs(workspace
     assert runs.find(Experiment(size=7, preset="demo")).path == there
     assert runs.find(Experiment(size=8)) is None
     assert runs.find(Experiment(size=7, name="other")) is None
+
+
+def test_the_weights_to_use_are_the_best_ones_where_the_validation_chose(tmp_path):
+    run = runs.Run(tmp_path, {"experiment": {"training": {"best_by": ""}}})
+    assert run.weights == run.checkpoint
+    assert replace(run, config={"experiment": {"training": {"best_by": "loss"}}}).weights == run.best

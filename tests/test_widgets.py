@@ -181,7 +181,7 @@ def tone_trained(pack, speaker_dim=4):
     torch.manual_seed(0)
     config = VQVAEConfig(channels=8, code_dim=4, codebook_size=5, speaker_dim=speaker_dim)
     model = VQVAE(config, n_features=80, n_targets=80, n_speakers=2).eval()
-    experiment = SimpleNamespace(model=config, inputs="log_mel", targets="log_mel")
+    experiment = SimpleNamespace(system="vqvae", model=config, inputs="log_mel", targets="log_mel")
     return SimpleNamespace(model=model, experiment=experiment, data=SimpleNamespace(pack=pack))
 
 

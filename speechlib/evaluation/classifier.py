@@ -53,7 +53,7 @@ def fit(windows: Tensor, labels: Sequence[int], n_classes: int, steps: int = 400
         )
     if not 0 <= int(labels.min()) <= int(labels.max()) < n_classes:
         raise SpeechlibError(f"labels {int(labels.min())}..{int(labels.max())} do not fit into {n_classes} classes")
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = Classifier(windows.shape[1], windows.shape[2], n_classes)
         model.inputs.fit(windows.mean((0, 2)).cpu(), windows.std((0, 2)).cpu())

@@ -35,7 +35,7 @@ def strengths(
             ax.plot(found["strength"], found["share"], "o--", markersize=3, color=colour, label=f"{way}: other kept")
         for limit, dashes in zip(limits, ("-", "--")):
             ax.axhline(limit, color=style.REFERENCE, linewidth=0.6, linestyle=dashes)
-        ax.set(title=f"another {kind}", xlabel="strength", ylim=(0, 1))
+        ax.set(title=f"another {kind}", xlabel="strength", ylim=(0, None))
     axes[0, 0].set_ylabel("posterior, share")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure

@@ -25,6 +25,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ..errors import SpeechlibError
 from .mixtures import GaussianMixture
+from .speakers import vectors_of
 from .standardise import Standardise
 
 BINS, FRAMES = 1, 2  # axes of a grid (B, F, T)
@@ -256,10 +257,7 @@ class Tier(nn.Module):
             if speaker is not None:
                 raise SpeechlibError("speakers were given to a model that knows none (speaker_dim 0)")
             return 0.0, 0.0
-        if speaker is None or not ((speaker >= -1) & (speaker < self.n_speakers)).all():
-            got = "none" if speaker is None else speaker.tolist()
-            raise SpeechlibError(f"speakers (B,) counted from 0 to {self.n_speakers - 1}, -1 for nobody; got {got}")
-        vector = self.speakers(speaker.clamp(min=0)) * (speaker >= 0)[:, None]
+        vector = vectors_of(self.speakers, speaker, "MelNet")
         return self.speaker(vector)[:, None, None].chunk(2, dim=-1)
 
     def nll(self, grid: Grid, speaker: Tensor | None = None) -> Tensor:
@@ -291,7 +289,7 @@ class MelNet(nn.Module):
         )
         self.inputs = Standardise(n_features)
         # least and greatest standardised value of the training part: a sample beyond them leads where nothing was seen
-        self.register_buffer("limits", torch.tensor([-torch.inf, torch.inf]))
+        self.register_buffer("limits", torch.tensor([-1.0, 1.0]) * torch.finfo(torch.float32).max)
 
     def fit(self, mean, std, lowest, highest) -> "MelNet":
         """Take the statistics (F,) of the training part: those of `Standardise.fit`, least and greatest of each bin."""

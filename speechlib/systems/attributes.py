@@ -68,7 +68,7 @@ class Move(NamedTuple):
 
 @torch.inference_mode()
 def attribute_means(trained: Trained, part: str = "train", n_places: int = 9) -> Means:
-    """Of all windows of a part, at n_places (odd) from where they end in their phone to where they begin in it.
+    """Of all windows of a part, at n_places (odd) around its middle, up to 3/4 of a window before and behind it.
 
     Raises SpeechlibError for a model without an encoder, and where the corpus has no phone times.
     """

@@ -30,7 +30,8 @@ class Compared(NamedTuple):
 
 @torch.inference_mode()
 def compared(models: Mapping[str, Trained], n: int = 2000, seed: int = 0) -> Compared:
-    """Every model's n draws, and its reconstructions where it has an encoder, beside windows of the validation part.
+    """Every model's n draws (fewer where the validation part is smaller), and its reconstructions where it has an
+    encoder, beside as many windows of that part.
 
     On standardised windows: squared_error per number, of windows rebuilt from their latents; phones_heard: share of
     those whose phone a classifier of real windows still hears; bits per number (a VAE's is a bound);
@@ -48,8 +49,9 @@ def compared(models: Mapping[str, Trained], n: int = 2000, seed: int = 0) -> Com
     standard.fit(*packs.statistics(first.data.pack, first.data.split["train"], first.experiment.inputs))
     rng = np.random.default_rng(seed)
     train, val = (windows_of(first.experiment, first.data, part) for part in ("train", "val"))
+    n = min(n, val.n_windows, train.n_windows // 2)  # of every row: distances between few draws are larger
     order = rng.permutation(train.n_windows)
-    known, others = order[: -min(n, len(order) // 2)], order[-min(n, len(order) // 2) :]
+    known, others = order[:-n], order[-n:]
     chosen = rng.permutation(val.n_windows)[:n]
     phones = np.array(train.phones)
     judged = val.at(chosen).inputs.cpu()

@@ -106,7 +106,7 @@ def train(preset: str = "smoke", seed: int = 0, progress: Progress | None = None
         experiment = {"model": asdict(model), "training": asdict(config)}
         run = Run(Path(folder), {"system": "vae", "preset": preset, "seed": seed, "experiment": experiment})
         network = training.descend(network, objectives.vae, train, config, run, val, progress=progress)
-        return Learned(network, {part: run.metrics(part) for part in ("train", "validation")})
+        return Learned(network.cpu(), {part: run.metrics(part) for part in ("train", "validation")})
 
 
 def bits_per_pixel(nats: float, model: VAE) -> float:

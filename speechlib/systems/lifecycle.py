@@ -147,7 +147,7 @@ def _descend(experiment: Experiment, data: Data, run: Run, progress: Progress | 
     if config.record_codebook or config.record_histograms:
         snapshot = _snapshot(experiment, validation.batch(0))
     if experiment.source and experiment.source.system == experiment.system:  # a stage before: go on from its weights
-        config = replace(config, start_from=str(train(experiment.source, progress).checkpoint))
+        config = replace(config, start_from=str(train(experiment.source, progress).weights))
     if hasattr(system, "players"):
         turns = system.players(experiment), batches_of(experiment, data), config
         return alternation.alternate(model, *turns, run, validation, system.objective, progress)
@@ -205,7 +205,7 @@ def load(run: Run, data: Data | None = None, averaged: bool = True, best: bool =
     average, or the weights themselves. Raises BadFile where the run is of another version or its checkpoint is damaged.
     """
     experiment = experiment_of(run)
-    model = runs.load_model(run.best if best and averaged and experiment.training.best_by else run.checkpoint)
+    model = runs.load_model(run.weights if best and averaged else run.checkpoint)
     if not averaged:
         runs.load_weights(model, training.raw_weights(run), run.training_state)
     return Trained(model, experiment, data or prepare(experiment), run)

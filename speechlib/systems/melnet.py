@@ -49,7 +49,8 @@ def baseline(trained: Trained) -> bin_mixtures.BinMixtures:
     some = torch.from_numpy(random.permutation(frames.shape[1])[:_FRAMES]).to(frames.device)
     x = model.inputs(frames[:, some].to(device_of(model)))
     noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(experiment.seed)).to(x.device)
-    return bin_mixtures.fit((x + experiment.model.dither * noise).t(), experiment.model.n_mixtures)
+    config = experiment.model  # with its floor too: else the narrower one would win wherever a value is repeated
+    return bin_mixtures.fit((x + config.dither * noise).t(), config.n_mixtures, min_sigma=config.min_sigma)
 
 
 @torch.inference_mode()

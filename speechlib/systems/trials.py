@@ -111,10 +111,13 @@ def sweep(
     "share"}. It is there to choose a strength without a look at what is reported."""
     windows = windows_of(trained.experiment, trained.data, "train")
     which, moves = draw_moves(means, windows, kind, n, seed, targets)
+    # the witnesses were fitted on these windows: what is left is counted of the accuracy that they have there
+    recorded = judge(who, means, windows, which, moves, windows.at(which).inputs)["kept"]
     told = []
     for strength in strengths:
         shown = moved_windows(trained, windows, which, means, moves, strength, by, alone=True)
-        told.append(judge(who, means, windows, which, moves, shown))
+        found = judge(who, means, windows, which, moves, shown)
+        told.append(found | {"share": found["kept"] / max(recorded, 1e-9)})
     return {"strength": list(strengths)} | {name: [one[name] for one in told] for name in ("target", "share")}
 
 
