@@ -5,6 +5,16 @@ into its extra_info, from where they also go into the JSON under outputs/benchma
 """
 
 import pytest
+import torch
+
+
+@pytest.fixture
+def one_thread():
+    """With more, a figure would depend on what else the machine does."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.hookimpl(trylast=True)

@@ -19,12 +19,7 @@ CONFIGS = {  # hidden, layers, bins, frames; how many times as quick as the whol
 }
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def first_tier(name: str) -> tuple[Tier, int, int, int]:

@@ -10,12 +10,7 @@ ROWS, CODES, DIM = 16_384, 512, 64
 SIZE = f"{ROWS:,} x {CODES} x {DIM}, 1 thread"
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def tell(benchmark, name, target=None):

@@ -33,12 +33,7 @@ TARGETS = {"A": 3_000, "B": 15_000, "C": 1_450}  # samples/s on one core with nu
 SAMPLES, ROUNDS = 256, 25
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def engine(path, name: str, n_streams: int = 1, **options):

@@ -10,13 +10,7 @@ from speechlib.models.vae import VAE
 from speechlib.models.wgan import WGAN
 from speechlib.windows import WindowBatch
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def _batch(size: int, n_frames: int) -> WindowBatch:
