@@ -114,6 +114,16 @@ def assert_same(a, b):
         assert all(torch.equal(tensors[key], b[2][name][key]) for key in tensors), name
 
 
+def assert_resumes(workspace, monkeypatch, step: int, **settings):
+    """A training with these settings, stopped at a step and continued, leaves what an uninterrupted one leaves."""
+    whole, _ = descend(**settings)
+    monkeypatch.setenv("SPEECHLIB_OUTPUTS", str(workspace / "other"))
+    with pytest.raises(KeyboardInterrupt):
+        descend(progress=stop_at(step), **settings)
+    resumed, _ = descend(**settings)
+    assert_same(content(whole), content(resumed))
+
+
 def stop_at(step):
     def progress(done, total, text):
         if done == step:
@@ -186,12 +196,7 @@ def test_a_term_that_no_validation_has_is_refused(workspace):
 def test_sgd_resumes_to_the_bit_too(workspace, monkeypatch, step):
     settings = {"optimizer": "sgd", "weight_decay": 1e-4, "grad_clip": 0.25}
     settings |= {"schedule": "constant", "learning_rates": ((4, 0.025), (8, 0.0125))}
-    whole, _ = descend(**settings)
-    monkeypatch.setenv("SPEECHLIB_OUTPUTS", str(workspace / "other"))
-    with pytest.raises(KeyboardInterrupt):
-        descend(progress=stop_at(step), **settings)
-    resumed, _ = descend(**settings)
-    assert_same(content(whole), content(resumed))
+    assert_resumes(workspace, monkeypatch, step, **settings)
 
 
 def test_sgd_takes_nesterovs_step_by_hand():
@@ -517,12 +522,7 @@ def test_rmsprop_moves_by_the_running_square_and_a_momentum_of_09(workspace):
 @pytest.mark.parametrize("step", [4, 7])
 def test_a_resumed_training_with_accumulation_and_rmsprop_equals_an_uninterrupted_one(workspace, monkeypatch, step):
     changes = {"accumulate": 3, "optimizer": "rmsprop", "amsgrad": False, "learning_rate": 0.01}
-    whole, _ = descend(**changes)
-    monkeypatch.setenv("SPEECHLIB_OUTPUTS", str(workspace / "other"))
-    with pytest.raises(KeyboardInterrupt):
-        descend(progress=stop_at(step), **changes)
-    resumed, _ = descend(**changes)
-    assert_same(content(whole), content(resumed))
+    assert_resumes(workspace, monkeypatch, step, **changes)
 
 
 def test_what_is_not_finite_in_any_of_a_steps_batches_is_told_with_its_utterances(workspace):
