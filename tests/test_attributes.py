@@ -266,6 +266,11 @@ def test_a_trial_and_a_sweep_tell_the_same_story():
     swept = trials.sweep(here, found, who, "phone", [0.0, 1.0], n=12, targets=["a", "b"])
     assert swept["target"][0] < 0.2 < 0.9 < swept["target"][1]
     assert trials.best_strength(swept) == 1.0
+    elsewhere = who._replace(
+        accuracy={"speaker": 0.5, "phone": 0.5}
+    )  # of other windows: no measure of what is kept here
+    unmoved = trials.sweep(here, found, elsewhere, "phone", [0.0], n=12, targets=["a", "b"])
+    assert unmoved["share"] == pytest.approx([1.0])
     assert trials.best_strength({"strength": [1, 2, 3], "target": [0.5, 0.7, 0.9], "share": [0.9, 0.8, 0.1]}) == 2
 
 

@@ -134,6 +134,12 @@ def test_models_on_the_same_windows_have_the_rows_that_they_can_have(models):
     assert again.rows == found.rows
 
 
+def test_every_row_is_of_as_many_windows(models):
+    """A Frechet distance between few vectors is larger: rows of different numbers would not compare."""
+    found = compared(models, n=100_000)
+    assert {len(windows) for windows in found.windows.values()} == {len(found.judged)}
+
+
 def test_squared_error_is_of_standardised_windows(models):
     """Whatever the units of the features, windows that are rebuilt as the mean have an error near 1."""
     model = models["wae"].model

@@ -89,6 +89,15 @@ def test_the_model_knows_the_training_part_and_no_other(trained):
     torch.testing.assert_close(trained.model.limits, torch.stack([x.min(), x.max()]), rtol=0, atol=1e-4)
 
 
+def test_the_baseline_may_be_as_sure_as_the_model(trained, monkeypatch):
+    """With a wider floor it would lose wherever a value is repeated, and nothing would have been learned."""
+    asked = []
+    monkeypatch.setattr(systems.melnet.bin_mixtures, "fit", lambda x, n, min_sigma: asked.append((n, min_sigma)))
+    systems.melnet.baseline(trained)
+    config = trained.experiment.model
+    assert asked == [(config.n_mixtures, config.min_sigma)]
+
+
 def test_summary_has_every_tier_beside_the_baseline(trained):
     summary = trained.run.summary
     for name in ("nll", "tier_1_nll", "tier_2_nll", "tier_3_nll"):
