@@ -29,7 +29,8 @@ class EagerWaveNet:
         n_layers, n_past, R, _ = self.weights.past.shape
         self.device = device = self.weights.base.device
         late = torch.arange(n_past, 0, -1) * torch.tensor(self.config.dilations)[:, None]  # (L, k - 1)
-        length = late[:, :1].contiguous()  # a ring holds just the reach: the oldest is read before the newest is written
+        # a ring holds just the reach: the oldest is read before the newest is written
+        length = late[:, :1].contiguous()
         self.late, self.length = late.to(device), length.to(device)
         self.first = (length.cumsum(0) - length).to(device)
         self.rings = torch.zeros(int(length.sum()), n_streams, R, device=device)

@@ -1,7 +1,7 @@
-"""Speech kept near the bands that were asked for: many say it side by side, and after every frame the near ones go on.
+"""Speech kept near the bands asked for: many say it side by side, and after every frame those that are near go on.
 
-A WaveNet that draws sample after sample cannot plan: by chance a frame comes out louder or duller than it should, and no
-later sample mends it. A particle filter (Gordon, Salmond & Smith 1993, the bootstrap filter) draws from the network and
+A WaveNet that draws sample after sample cannot plan: by chance a frame comes out louder or duller than it should, and
+no later sample mends it. A particle filter (Gordon, Salmond & Smith 1993, the bootstrap filter) draws from the network and
 keeps what fits, so that the wave follows
 
     p(wave | condition)  x  product over frames t of exp(-|asked[:, t] - bands of the wave[:, t]|^2 / (2 tolerance^2))
@@ -48,8 +48,8 @@ def steer(
         raise SpeechlibError(f"steering compares log_mel bands without differences, not {config.kind}")
     if asked.shape != (n_features(config), T) or hop != model.config.hop:
         raise SpeechlibError(
-            f"bands {tuple(asked.shape)} of {hop} samples a frame are asked for; a condition of {T} frames and a model of "
-            f"{model.config.hop} need ({n_features(config)}, {T}) and the same hop"
+            f"bands {tuple(asked.shape)} of {hop} samples a frame are asked for; a condition of {T} frames and a model "
+            f"of {model.config.hop} need ({n_features(config)}, {T}) and the same hop"
         )
     if n_particles < 1 or not tolerance > 0:
         raise SpeechlibError(f"n_particles is {n_particles}, at least 1; tolerance {tolerance}, more than 0 dB")

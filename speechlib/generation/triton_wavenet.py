@@ -5,7 +5,6 @@ registers; weights come from the cache that all programs share. Streams do not h
 wait for each other. Imported where there is Triton, which comes with torch for CUDA.
 """
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor

@@ -143,8 +143,9 @@ class stream:
         return inner if self.synthesis is None else self.synthesis(inner)
 
     def select(self, chosen: np.ndarray) -> None:
-        """Stream b goes on from where stream chosen[b] is, chosen (B,), each with random numbers of its own. For streams
-        of one condition, one speaker."""
+        """Stream b goes on from where stream chosen[b] is, chosen (B,), each with random numbers of its own.
+
+        For streams of one condition and one speaker."""
         self.model.select(chosen)
         if self.synthesis is not None:
             self.synthesis.select(chosen)
