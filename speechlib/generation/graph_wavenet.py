@@ -76,18 +76,22 @@ class GraphWaveNet(EagerWaveNet):
         return self.recorded[key]
 
     def _record(self, steps: Callable[[], None]) -> Callable[[], None]:
-        """What does `steps` again whenever it is called. The memory is that of some steps later afterwards."""
-        with torch.cuda.device(self.device):
-            side = torch.cuda.Stream()
-            side.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(side):  # libraries set themselves up on first use, which must not be recorded
-                steps()
-            torch.cuda.current_stream().wait_stream(side)
-            graph = torch.cuda.CUDAGraph()
-            # thread_local: a training in another thread of this process may go on meanwhile
-            with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # recorded, not run
-                steps()
-        return graph.replay
+        return record(steps, self.device)
+
+
+def record(steps: Callable[[], None], device: torch.device) -> Callable[[], None]:
+    """What does `steps` again whenever it is called. The memory is that of some steps later afterwards."""
+    with torch.cuda.device(device):
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):  # libraries set themselves up on first use, which must not be recorded
+            steps()
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        # thread_local: a training in another thread of this process may go on meanwhile
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # recorded, not run
+            steps()
+    return graph.replay
 
 
 def _kernel(config: WaveNetConfig) -> Callable | None:

@@ -1,8 +1,8 @@
 """Speech kept near the bands asked for: many say it side by side, and after every frame those that are near go on.
 
 A WaveNet that draws sample after sample cannot plan: by chance a frame comes out louder or duller than it should, and
-no later sample mends it. A particle filter (Gordon, Salmond & Smith 1993, the bootstrap filter) draws from the network and
-keeps what fits, so that the wave follows
+no later sample mends it. A particle filter (the bootstrap filter of Gordon, Salmond & Smith 1993) draws from the
+network and keeps what fits, so that the wave follows
 
     p(wave | condition)  x  product over frames t of exp(-|asked[:, t] - bands of the wave[:, t]|^2 / (2 tolerance^2))
 
