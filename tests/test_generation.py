@@ -364,7 +364,7 @@ def forced_by_the_kernel(changes: dict, n_streams: int, engine: type, device: st
     condition, wave = torch.randn(n_streams, 4, 7).to(device), torch.rand(n_streams, 42).to(device) * 2 - 1
     running = engine(model, condition, None, n_streams)
     assert running.kernel is not None
-    with torch.no_grad():
+    with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         return running.force(wave), model(wave, condition)
 
 

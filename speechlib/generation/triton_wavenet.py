@@ -9,27 +9,28 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-_SIZES = (16, 32, 64, 128)  # of vectors: tensor cores want multiples of 16, Triton powers of two, registers an end
-_STREAMS = 16  # of a program, the fewest that a product on tensor cores takes
-_WARPS = 4
+_SIZES = (16, 32, 64, 128)  # of vectors: tensor cores want multiples of 16, Triton powers of two, shared memory an end
+_FEW, _MANY = 16, 32  # streams of a program: as few as tensor cores take, or twice as many where that fills the GPU too
+_WARPS = 8
 
 
 def fits(residual: int, half: int, skip: int) -> bool:
-    """Whether a network of these sizes (R, G / 2, K) can be held by a program."""
-    return {residual, half, skip} <= set(_SIZES)
+    """Whether a program can hold a network of these sizes (R, G / 2, K)."""
+    return {residual, half} <= set(_SIZES[:3]) and skip in _SIZES
 
 
 def network(engine, x: Tensor, added: Tensor, skip: Tensor) -> Tensor:
     """What EagerWaveNet._network does: x (B, R), added (B, L G + K), skip (B, K) -> parameters (B, P)."""
     w, config = engine.weights, engine.config
     n_streams, n_parameters = len(x), w.post_2.shape[1]
+    together = _MANY if n_streams > 2_048 else _FEW
     result = x.new_empty(n_streams, n_parameters)
-    _network[(triton.cdiv(n_streams, _STREAMS),)](
+    _network[(triton.cdiv(n_streams, together),)](
         x, added, added.stride(0), skip, skip.stride(0), engine.rings, engine.first, engine.length, engine.late,
         engine.position, w.past, w.current, w.out, w.out_bias, w.post_1, w.post_2, w.post_bias, result,
         config.residual_scale, n_streams,
         L=config.n_layers, TAPS=w.past.shape[1], R=config.residual_channels, H=config.gate_channels // 2,
-        K=config.skip_channels, P=n_parameters, P2=max(16, triton.next_power_of_2(n_parameters)), STREAMS=_STREAMS,
+        K=config.skip_channels, P=n_parameters, P2=max(16, triton.next_power_of_2(n_parameters)), STREAMS=together,
         num_warps=_WARPS,
     )  # fmt: skip
     return result

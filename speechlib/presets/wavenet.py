@@ -3,7 +3,8 @@
 `paper` and its siblings are the recipes of r9y9/wavenet_vocoder on LJSpeech (egs/mulaw256, egs/mol, egs/gaussian).
 `demo` speaks at 8 kHz, as a telephone does: half the samples, and half the network that is needed to see two periods
 of a voice. `long` is `demo` trained for hours on one core, after a `first` stage that hears every frame by itself: the
-checkpoint that comes with the package is its result.
+checkpoint that comes with the package is its result. `studio` is for recordings at 16 kHz, with a network of four times
+the size: seven minutes on a GPU.
 """
 
 from dataclasses import replace
@@ -119,7 +120,7 @@ _studio = replace(
     ),
     training=replace(
         _demo.training,
-        steps=6_000,
+        steps=3_500,
         batch_size=16,
         n_frames=60,
         learning_rate=2e-3,
