@@ -92,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     command = add(_corpus, "read a corpus: its speakers, and the files that cannot be used")
-    command.add_argument("name", help="toy, vctk, librispeech, ljspeech, timit, folder or manifest")
+    command.add_argument("name", help="toy, vctk, librispeech, ljspeech, timit, zerospeech, folder or manifest")
     command.add_argument("--root", help="its folder (default: data/NAME)")
     command.add_argument("--download", action="store_true", help="fetch it first, where it is public")
     return parser
