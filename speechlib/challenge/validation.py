@@ -119,7 +119,7 @@ def _auxiliaries(home: Path, languages: list[str]) -> tuple[list[Finding], list[
                 told = f"is missing, and {holding[0]} has it"
                 advice = "add it, or leave it out of every language"
                 found.append(Finding("error", f"2019/{language}/{part}", told, advice))
-    if has == PARTS[2:]:
+    if PARTS[2] in has and PARTS[1] not in has:
         told = f"{PARTS[2]} without {PARTS[1]}"
         found.append(Finding("error", "2019", told, f"name the first of them {PARTS[1]}"))
     return found, has
