@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from speechlib import audio, corpora, inversion, packs
+from speechlib import audio, corpora, inversion, packs, presets, systems
 from speechlib.__main__ import main
-from speechlib.challenge import embeddings, leaderboard, results, submission, validation
+from speechlib.challenge import embeddings, leaderboard, proxies, results, submission, validation
 from speechlib.challenge.submission import Metadata
 from speechlib.corpora import zerospeech
 from speechlib.errors import BadFile, SpeechlibError, UnknownName
@@ -25,6 +25,7 @@ from speechlib.features import FeatureConfig
 from speechlib.figures import leaderboard as leaderboard_figures
 from speechlib.figures import style
 from speechlib.packs import PackConfig
+from speechlib.systems import entrant
 
 RATE = 16_000
 MFCC = FeatureConfig("mfcc", n_fft=400, win_length=400, n_mels=80, n_deltas=2)
@@ -101,6 +102,25 @@ def test_what_is_no_embedding_is_not_written(tmp_path, rows):
 # -- one that is whole -------------------------------------------------------------------------------------------------
 
 
+PHONES = {"sil": (20, 60), "s": (4500, 7800), "iy": (200, 700), "t": (1500, 3000)}  # hertz of noise
+SAID = ("sil", "s", "iy", "t", "s", "iy", "t", "sil")
+
+
+def utterance(rng, length: int, tilt: float) -> tuple[np.ndarray, str]:
+    """Bands of noise, one after the other, of a speaker whose highs are louder by `tilt`; and their .phn."""
+    pieces, rows, step = [], [], length // len(SAID)
+    for k, phone in enumerate(SAID):
+        sound = rng.normal(size=length - k * step if k == len(SAID) - 1 else step)
+        bins = np.fft.rfftfreq(len(sound), 1 / RATE)
+        spectrum = (
+            np.fft.rfft(sound) * ((bins > PHONES[phone][0]) & (bins < PHONES[phone][1])) * (1 + bins / 8000) ** tilt
+        )
+        pieces.append(np.fft.irfft(spectrum, len(sound)) + 0.01 * rng.normal(size=len(sound)))
+        rows.append(f"{k * step} {k * step + len(sound)} {phone}")
+    wave = np.concatenate(pieces)
+    return 0.3 * wave / np.abs(wave).max(), "\n".join(rows)
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
     """A miniature of the English data: voices V001 and V002, S001 to learn from, S101 and S102 to judge."""
@@ -110,9 +130,11 @@ def data(tmp_path_factory) -> Path:
         for k in range(2):
             path = root / "mine" / f"voice{speaker}" / f"voice{speaker}_{k}.wav"
             path.parent.mkdir(parents=True, exist_ok=True)
-            soundfile.write(path, 0.3 * rng.uniform(-1, 1, 6000 + 700 * k), RATE)
-            path.with_suffix(".phn").write_text("0 1600 sil\n1600 3200 s\n3200 4800 iy\n4800 6000 t\n")
-    zerospeech.lay_out(corpora.load("folder", root / "mine"), root / "data", "english", judged=2, utterances=2)
+            wave, labels = utterance(rng, 6000 + 700 * k, float(speaker))
+            soundfile.write(path, wave, RATE)
+            path.with_suffix(".phn").write_text(labels)
+    mine = corpora.load("folder", root / "mine")
+    zerospeech.lay_out(mine, root / "data", "english", judged=2, utterances=2, spoken=2)
     return root / "data"
 
 
@@ -291,6 +313,63 @@ def test_targets_have_a_reference(data, tmp_path):
         submission.references(voices, ["V003"], "mfcc")
     with pytest.raises(SpeechlibError, match=f"{name} is spoken by V002, not by V001"):
         submission.references(voices, ["V001"], "mfcc", {"V001": name})
+
+
+# -- proxies -----------------------------------------------------------------------------------------------------------
+
+
+def test_proxies_hear_what_is_said_and_by_whom(data, judged, task, tmp_path):
+    """WA-17: recordings of the voice asked for are taken for it, and have the phones of recordings; noise has not."""
+    voices = packs.build(corpora.load("zerospeech", data / "2019/english"), PACK, tmp_path / "packs")
+    who, what = proxies.fit(voices, judged, task)
+    own = {name: voices.wave(i).numpy() for i, name in enumerate(s[:4] for s in voices.utterances)}
+    submission.write_speech(tmp_path, task, judged, lambda x, target: np.resize(own[target], len(x)), "wave")
+    assert proxies.measure(tmp_path, task, judged, voices, who, what).similarity == 1.0
+    submission.write_speech(tmp_path, task, judged, lambda x, target: np.resize(own["S001"], len(x)), "wave")
+    assert proxies.measure(tmp_path, task, judged, voices, who, what).similarity == 0.0
+    submission.write_speech(tmp_path, task, judged, lambda x, target: x.numpy(), "wave")
+    found = proxies.measure(tmp_path, task, judged, voices, who, what)
+    assert found.files == 2
+    assert found.phones == 2 * 4
+    assert found.phone_errors == found.recording_errors == 0.0
+    hum = np.sin(np.arange(7000) * 0.1)
+    submission.write_speech(tmp_path, task, judged, lambda x, target: hum[: len(x)], "wave")
+    assert proxies.measure(tmp_path, task, judged, voices, who, what).phone_errors > 0.4
+    nothing = task._replace(synthesis=())
+    with pytest.raises(SpeechlibError, match="no synthesis list"):
+        proxies.measure(tmp_path, nothing, judged, voices, who, what)
+    everything = task._replace(synthesis=zerospeech.deal(task.embeddings, ["V001"]))
+    with pytest.raises(SpeechlibError, match="all 4 test files are synthesised"):
+        proxies.fit(voices, judged, everything)
+
+
+def test_a_codec_is_two_functions(workspace, data, task):
+    """Rows of codes repeat as the codes do; a trained voice speaks as long as its source."""
+    home = data / "2019/english"
+    changes = {
+        "training.steps": 2,
+        "training.validate_every": 2,
+        "training.checkpoint_every": 2,
+        "split.by": "stratified",
+    }
+    changes |= {"training.n_frames": 24, "training.record_every": 2, "split.parts": {"train": 0.5, "val": 0.5}}
+    experiment = presets.get("vqvae", "smoke", "zerospeech", str(home), 0, changes)
+    trained = systems.load(systems.train(experiment))
+    assert trained.data.pack.speakers == ["S001", "V001", "V002"]
+    assert trained.model.speakers.num_embeddings == 3  # reference 8.12: of the data, not 153
+    pack = packs.build(corpora.load("zerospeech", home / "test"), replace(experiment.pack, trim="none"))
+    x = pack.features(0, "mfcc")
+    z_q, z_e, codes = (entrant.encoder(trained, point)(x) for point in entrant.POINTS)
+    assert len(z_q) == len(z_e) == len(codes)
+    assert codes.shape[1] == 1
+    table = trained.model.quantizer.codebook.detach().numpy()
+    np.testing.assert_allclose(z_q, table[codes[:, 0]], atol=1e-6)
+    written = submission.write_speech(workspace, task, pack, entrant.voice(trained), "mfcc")
+    assert len(written) == 2
+    with pytest.raises(UnknownName, match="speaker 'V009'"):
+        entrant.voice(trained)(x, "V009")
+    with pytest.raises(UnknownName, match="point of a model"):
+        entrant.encoder(trained, "z")
 
 
 # -- auxiliary embeddings ----------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ be trained on; the folder of a part is that part:
 A speaker is what stands before the "_" of a name. custom holds language, part ("train/unit"), split and name.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +25,7 @@ import soundfile
 
 from .. import audio
 from ..errors import BadFile, SpeechlibError
-from ..files import fingerprint
+from ..files import atomic_folder, fingerprint
 from . import labels
 from .assemble import AUDIO, Corpus, Skipped, Utterance, assemble
 from .labels import SILENCES, Interval
@@ -102,6 +102,12 @@ def tasks(root: str | Path) -> list[Task]:
     return [task(home) for home in _languages(Path(root))] or [task(root)]
 
 
+def deal(utterances: Sequence[str], targets: Sequence[str], n: int = 8) -> tuple[Spoken, ...]:
+    """`n` of the utterances, from all over the list, to be said by the targets in turn: where there is no list."""
+    sources = utterances[:: max(1, len(utterances) // max(n, 1))][:n]
+    return tuple(Spoken(name, targets[k % len(targets)]) for k, name in enumerate(sources))
+
+
 def edition_of(home: Path) -> str:
     """ "2019", or "2017" where the test files of a language's folder are sorted by length."""
     return "2017" if any((home / "test" / length).is_dir() for length in LENGTHS) else "2019"
@@ -134,50 +140,48 @@ def read_items(path: Path) -> dict[str, list[Interval]]:
 
 
 def lay_out(
-    corpus: Corpus, root: str | Path, language: str = "toy", voices: int = 2, judged: int = 4, utterances: int = 6
+    corpus: Corpus,
+    root: str | Path,
+    language: str = "toy",
+    voices: int = 2,
+    judged: int = 4,
+    utterances: int = 6,
+    spoken: int = 8,
 ) -> Path:
-    """Another corpus in the layout of 2019, under `root`, which must not be there yet: for trials without the licence.
+    """Another corpus in the layout of 2019, as a new folder `root`: for trials without the licence.
 
     Of its speakers, by name, the first `voices` become V001, ..., the last `judged` S101, ... of the test, and those
-    between S001, ... of train/unit, each with the first `utterances`. Every test utterance is in all lists and is to be
-    said by one of the voices in turn; phones, where there are some, go into an item file. Returns the language's
-    folder. Raises SpeechlibError for too few speakers.
+    between S001, ... of train/unit, each with the first `utterances`. All test utterances are in the lists; `spoken` of
+    them are to be said by the voices in turn; phones, where there are some, go into an item file. Returns the
+    language's folder. Raises SpeechlibError for too few speakers, and where `root` holds something.
     """
     root = Path(root)
-    spoken: dict[str, list] = {}
+    by_speaker: dict[str, list] = {}
     for cut in corpus.cuts:
-        spoken.setdefault(cut.supervisions[0].speaker, []).append(cut)
-    if len(spoken) <= voices + judged:
-        raise SpeechlibError(
-            f"{corpus.name} has {len(spoken)} speakers: {voices} voices, {judged} to judge by, and more"
-        )
+        by_speaker.setdefault(cut.supervisions[0].speaker, []).append(cut)
+    if voices < 1 or len(by_speaker) <= voices + judged:
+        wanted = f"{voices} voices (at least 1), {judged} to judge by, and some to learn from"
+        raise SpeechlibError(f"{corpus.name} has {len(by_speaker)} speakers, the layout wants {wanted}")
     if root.exists() and any(root.iterdir()):
         raise SpeechlibError(f"{root} is not empty: name a new folder for the layout")
-    home, items, judged_names = root / "2019" / language, [], {}
-    for i, name in enumerate(sorted(spoken)):
-        part, speaker = "train/unit", f"S{i - voices + 1:03d}"
-        if i < voices:
-            part, speaker = "train/voice", f"V{i + 1:03d}"
-        elif i >= len(spoken) - judged:
-            part, speaker = "test", f"S{101 + i - len(spoken) + judged}"
-        for cut in sorted(spoken[name], key=lambda cut: cut.id)[:utterances]:
-            made = f"{speaker}_{int(fingerprint(cut.id), 16) % 10**10:010d}"
-            wave, _ = audio.read(cut.recording.sources[0].source, RATE, cut.start, cut.duration)
-            audio.write(home / part / f"{made}.wav", wave, RATE)
-            if part == "test":
-                judged_names[made] = len(wave) / RATE
-                items += _item_lines(made, speaker, (cut.supervisions[0].alignment or {}).get("phone", ()))
-    said = [Spoken(name, f"V{k % voices + 1:03d}") for k, name in enumerate(judged_names)] if voices else []
-    lists, wanted = root / "share" / "2019" / language, [*(f"{name}.txt" for name in judged_names)]
-    wanted += [f"{one.name}.wav" for one in said]
-    _write(home / "synthesis.txt", [f"{language}/test/{one.source} {one.target}" for one in said])
-    _write(lists / "required_filelist.txt", [f"{language}/test/{name}" for name in wanted])
-    for kind in ("embedding", "bitrate"):
-        _write(lists / f"{kind}_filelist.txt", [f"{name}.txt {length:.6f}" for name, length in judged_names.items()])
-    if items:
-        header = "#file onset offset #phone prev-phone next-phone speaker"
-        _write(root / "2019" / "ABXTasks" / f"{language}.item", [header, *items])
-    return home
+    with atomic_folder(root) as part:
+        home, items, seconds = part / "2019" / language, [], {}
+        for i, name in enumerate(sorted(by_speaker)):
+            place, speaker = "train/unit", f"S{i - voices + 1:03d}"
+            if i < voices:
+                place, speaker = "train/voice", f"V{i + 1:03d}"
+            elif i >= len(by_speaker) - judged:
+                place, speaker = "test", f"S{101 + i - len(by_speaker) + judged}"
+            for cut in sorted(by_speaker[name], key=lambda cut: cut.id)[:utterances]:
+                made = f"{speaker}_{int(fingerprint(cut.id), 16) % 10**10:010d}"
+                wave, _ = audio.read(cut.recording.sources[0].source, RATE, cut.start, cut.duration)
+                audio.write(home / place / f"{made}.wav", wave, RATE)
+                if place == "test":
+                    seconds[made] = len(wave) / RATE
+                    items += _item_lines(made, speaker, (cut.supervisions[0].alignment or {}).get("phone", ()))
+        said = deal(list(seconds), [f"V{i + 1:03d}" for i in range(voices)], spoken)
+        _write_lists(part, language, seconds, said, items)
+    return root / "2019" / language
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -292,6 +296,20 @@ def _item_lines(name: str, speaker: str, phones) -> list[str]:
         for before, here, after in rows
         if not {before.symbol, here.symbol, after.symbol} & SILENCES
     ]
+
+
+def _write_lists(
+    root: Path, language: str, seconds: dict[str, float], said: Sequence[Spoken], items: list[str]
+) -> None:
+    lists, home = root / "share" / "2019" / language, root / "2019" / language
+    wanted = [*(f"{name}.txt" for name in seconds), *(f"{one.name}.wav" for one in said)]
+    _write(lists / "required_filelist.txt", [f"{language}/test/{name}" for name in wanted])
+    for kind in ("embedding", "bitrate"):
+        _write(lists / f"{kind}_filelist.txt", [f"{name}.txt {length:.6f}" for name, length in seconds.items()])
+    _write(home / "synthesis.txt", [f"{language}/test/{one.source} {one.target}" for one in said])
+    if items:
+        header = "#file onset offset #phone prev-phone next-phone speaker"
+        _write(root / "2019" / "ABXTasks" / f"{language}.item", [header, *items])
 
 
 def _write(path: Path, lines: list[str]) -> None:
