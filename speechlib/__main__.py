@@ -290,8 +290,9 @@ def _bitrates(folder: Path, tasks: list, out: str | None, results) -> int:
             f"{folder} holds none of {', '.join(t.language for t in tasks)}: is --root the right data?"
         )
     for task in handed_in:
+        listed = "" if task.is_official else " (all test files: there is no official list)"
         for part, found in results.bitrates(folder, task).items():
-            print(f"{task.edition}/{task.language}/{part}: {found}")
+            print(f"{task.edition}/{task.language}/{part}: {found}{listed}")
     if out:
         files.write_json(out, results.score(folder, handed_in))
         print(_short(Path(out)))

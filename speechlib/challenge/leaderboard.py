@@ -8,9 +8,9 @@ are counted by machines, and can be counted again where the data are. MOS (natur
 from collections.abc import Mapping
 from pathlib import Path
 
+from ..corpora.zerospeech import LANGUAGES
 from ..errors import UnknownName
 
-LANGUAGES = ("english", "surprise")
 MEASURED, HUMAN = ("abx", "bitrate"), ("mos", "cer", "similarity")
 PUBLISHED = "published, other data"
 NOT_REPRODUCIBLE = "listeners, not reproducible"

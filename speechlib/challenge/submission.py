@@ -25,7 +25,6 @@ from ..files import atomic
 from ..packs import Pack
 from . import embeddings
 
-LANGUAGES = ("english", "surprise")  # of the challenge; both have to be in a submission
 PARTS = ("test", "auxiliary_embedding1", "auxiliary_embedding2")
 DISTANCES = ("dtw_cosine", "dtw_kl", "levenshtein")
 WAVE = "wave"  # in place of a kind of features
@@ -182,7 +181,7 @@ def export(root: str | Path, path: str | Path) -> Path:
         raise SpeechlibError(f"{root} holds no files to hand in")
     with atomic(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in files:
-            if file == path.absolute() or file == path:
+            if file.resolve() == path.resolve():  # an older one, in the folder itself
                 continue
             entry = zipfile.ZipInfo(file.relative_to(root).as_posix())  # dated 1980: bytes that do not depend on today
             entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16

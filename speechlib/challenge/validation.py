@@ -15,10 +15,10 @@ import soundfile
 import yaml
 
 from .. import audio
-from ..corpora.zerospeech import LENGTHS, RATE, Task
+from ..corpora.zerospeech import LANGUAGES, LENGTHS, RATE, Task
 from ..errors import BadFile, SpeechlibError
 from . import embeddings
-from .submission import DISTANCES, LANGUAGES, PARTS, file_of, place
+from .submission import DISTANCES, PARTS, file_of, place
 
 _TOP = {"author": str, "affiliation": str, "open source": bool}
 _2019 = {"abx distance": str, "system description": str, "using parallel train": bool, "using external data": bool}
@@ -129,7 +129,7 @@ def _part(root: Path, folder: Path, task: Task | None, part: str, is_kl: bool) -
     """Findings on a folder of embeddings and recordings: test/ or an auxiliary one."""
     if not folder.is_dir():
         return [Finding("error", _below(root, folder), "is missing", "write the embeddings of all test files into it")]
-    there = {p.name for p in folder.iterdir()}
+    there = {p.name for p in folder.iterdir() if p.name[0] != "."}
     texts, waves = sorted(n for n in there if n.endswith(".txt")), sorted(n for n in there if n.endswith(".wav"))
     found, wanted, allowed = [], {*texts, *waves}, there
     if task is not None:
@@ -269,8 +269,8 @@ def _code(root: Path, edition: str, is_open: bool) -> list[Finding]:
 
 
 def _extra(root: Path, folder: Path, allowed: set[str]) -> list[Finding]:
-    """What lies in a folder and has no place there."""
-    names = sorted(path.name for path in folder.iterdir() if path.name not in allowed)
+    """What lies in a folder and has no place there; hidden files are not handed in."""
+    names = sorted(path.name for path in folder.iterdir() if path.name not in allowed and path.name[0] != ".")
     return [Finding("error", _below(root, folder / name), "has no place here", "take it out") for name in names]
 
 

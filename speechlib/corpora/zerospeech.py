@@ -31,6 +31,7 @@ from .assemble import AUDIO, Corpus, Skipped, Utterance, assemble
 from .labels import SILENCES, Interval
 
 RATE = 16_000
+LANGUAGES = ("english", "surprise")  # of 2019 and 2020; both have to be in a submission
 LENGTHS = ("1s", "10s", "120s")  # of the test files of 2017
 _TRAIN, _TEST = ("train/unit", "train/voice", "train"), (*(f"test/{length}" for length in LENGTHS), "test")
 _INSIDE = ("train", "test", "unit", "voice", *LENGTHS)

@@ -75,9 +75,3 @@ def bitrate(rows: Mapping[str, np.ndarray], seconds: Mapping[str, float]) -> Bit
 def cap(n_rows: int, seconds: float) -> float:
     """Bits per second of n_rows in so many seconds when no two are alike."""
     return n_rows / seconds * float(np.log2(n_rows))
-
-
-def n_rows(n_samples: int, rate: int, hop_length: int = 160, sample_rate: int = 16_000) -> int:
-    """Rows at `rate` per second for a file of n_samples: its centred frames over those per row, rounded up."""
-    frames = n_samples // hop_length + 1
-    return -(-frames * rate * hop_length // sample_rate)
