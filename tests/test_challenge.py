@@ -608,6 +608,15 @@ def test_commands(handed_in, data, task, capsys, workspace):
     assert main(["submission", "validate", str(handed_in)]) == 0  # without lists: what is there is well
 
 
+def test_thousands_of_findings_are_not_all_told(handed_in, data, capsys):
+    for k in range(60):
+        (handed_in / f"note {k:02d}").touch()
+    assert main(["submission", "validate", str(handed_in), "--root", str(data)]) == 1
+    told = capsys.readouterr().out.splitlines()
+    assert len(told) == 52
+    assert told[-2:] == ["... and 11 more", "60 errors, 1 warnings: not valid"]
+
+
 def test_the_command_tells_which_language_is_not_there(handed_in, data, capsys):
     (handed_in / "2019/english").rename(handed_in / "2019/surprise")
     assert main(["submission", "bitrate", str(handed_in), "--root", str(data)]) == 2

@@ -28,8 +28,8 @@ def table(ours: Mapping[str, Mapping[str, float]] = {}, data: str = "ours"):
     found.insert(3, "data", PUBLISHED)
     scores = list(found.columns[4:])
     for name, row in ours.items():
-        for score in row.keys() - set(scores):
-            raise UnknownName("score", score, scores)
+        if unknown := [score for score in row if score not in scores]:
+            raise UnknownName("score", unknown[0], scores)
         found.loc[len(found)] = {"entry": len(found), "system": name, "short": name, "data": data, **row}
     return found
 

@@ -38,6 +38,8 @@ def fit(voices: Pack, judged: Pack, task: Task, seed: int = 0) -> tuple[Listener
 
 def measure(root: str | Path, task: Task, judged: Pack, voices: Pack, who: Listener, what: Listener) -> Proxies:
     """What they hear in the synthesised files of a submission. Raises BadFile for one that is missing."""
+    if not task.synthesis:
+        raise SpeechlibError(f"{task.language} has no synthesis list: there is nothing to listen to")
     hits, heard, recorded = 0, [], []
     for spoken in task.synthesis:
         wave, _ = audio.read(place(root, task) / f"{spoken.name}.wav", judged.config.sample_rate)
@@ -47,7 +49,5 @@ def measure(root: str | Path, task: Task, judged: Pack, voices: Pack, who: Liste
             for sound, found in ((wave, heard), (judged.wave(i), recorded)):
                 truth, told = listener.phones_of(what, sound, phones)
                 found.append(truth != told)
-    if not task.synthesis:
-        raise SpeechlibError(f"{task.language} has no synthesis list: there is nothing to listen to")
     errors = [float(np.concatenate(found).mean()) if found else float("nan") for found in (heard, recorded)]
     return Proxies(len(task.synthesis), hits / len(task.synthesis), sum(map(len, heard)), *errors)

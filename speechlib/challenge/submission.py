@@ -1,12 +1,14 @@
 """The folder that is handed in, and its zip file.
 
-metadata.yaml                      author, affiliation, open source
-2019/metadata.yaml                 abx distance, system description, using parallel train, using external data
-2019/<language>/test/              S002_0379088085.txt: the embedding of every test file;
-                                   V002_0379088085.wav: what is said in it, said by V002
-2019/<language>/auxiliary_embedding1|2/   other embeddings, such as those of an earlier layer
-2019/code/                         only where `open source` is true
-2017/track1/<language>/1s|10s|120s/*.txt  rows that begin with their time in seconds
+    metadata.yaml                      author, affiliation, open source
+    2019/metadata.yaml                 abx distance, system description, using parallel train, using external data
+    2019/<language>/test/              S002_0379088085.txt: the embedding of every test file;
+                                       V002_0379088085.wav: what is said in it, said by V002
+    2019/<language>/auxiliary_embedding1|2/   other embeddings, such as those of an earlier layer
+    2019/code/                         only where `open source` is true
+    2017/track1/<language>/1s|10s|120s/*.txt  rows that begin with their time in seconds
+
+Rows and recordings come from a system's two functions; `export` makes the zip file of what is there.
 """
 
 import zipfile

@@ -174,7 +174,7 @@ def _texts(root: Path, paths: Iterable[Path]) -> tuple[list[Finding], dict[Path,
         if one.shape[1] != usual:
             told = f"has rows of {one.shape[1]} numbers, {sizes[usual]} other files have {usual}"
             found.append(Finding("error", _below(root, path), told, "encode all files by one model"))
-    if usual == 1 and paths:
+    if usual == 1:
         folder = next(iter(rows)).parent
         told = "rows are single numbers: the ABX scorer skips those lines, and finds nothing to compare"
         found.append(Finding("warning", _below(root, folder), told, "write vectors: of codes, those of the codebook"))
@@ -251,7 +251,7 @@ def _metadata(root: Path, name: str, required: dict, optional: dict) -> tuple[li
         elif about[key] is None or not isinstance(about[key], kind):
             told = f"`{key}` is {about[key]!r}"
             found.append(Finding("error", name, told, f"it has to be {_KINDS.get(kind, 'something')}"))
-    for key in about.keys() - required.keys() - optional.keys():
+    for key in sorted(about.keys() - required.keys() - optional.keys(), key=str):
         found.append(Finding("error", name, f"`{key}` is none of its keys", f"there are {keys}"))
     return found, about
 

@@ -16,15 +16,15 @@ def cost_and_error(
     published: Mapping[str, tuple[float, float]],
     ours: Mapping[str, tuple[float, float]] = {},
     colours: Mapping[str, str] = {},
-    caps: Mapping[str, float] = {},
+    rates: Mapping[str, float] = {},
     title: str = "",
     ax: Axes | None = None,
 ) -> Figure:
     """Bits per second (logarithmic) against ABX error (%), a dot and a name for each: good is down and left.
 
     published, ours: {name: (bits per second, error)}; published ones are grey, ours are diamonds in the colour of their
-    system: colours {name: system}, where a published one may be named too. caps {name: bits per second}: dotted lines
-    that no rows at that rate can pass, their names above the frame.
+    system: colours {name: system}, where a published one may be named too. rates {name: bits per second} are dotted
+    lines, named above the frame: a bit rate without an error, or the cap that no more rows can pass.
     """
     ax = style.axes(ax, height=5.4)
     names = [*published, *ours]
@@ -32,9 +32,9 @@ def cost_and_error(
     tints = [style.colour(colours[name]) if name in colours else style.REFERENCE for name in names]
     ax.set_xscale("log")
     low, high = (points[:, 0].min(), points[:, 0].max()) if len(points) else (20, 1600)
-    ax.set_xlim(low / 1.35, max(high, *caps.values(), low) * 1.6)
+    ax.set_xlim(low / 1.35, max(high, *rates.values(), low) * 1.6)
     ax.set_ylim(0, 5 * np.ceil((points[:, 1].max(initial=50) + 3) / 5))
-    for name, bits in caps.items():
+    for name, bits in rates.items():
         ax.axvline(bits, color=style.BASELINE, linestyle=":", linewidth=1.2, zorder=0)
         ax.text(bits, ax.get_ylim()[1], name, ha="center", va="bottom", size=8, color="0.45")
     for k, (bits, error) in enumerate(points):
