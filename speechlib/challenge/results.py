@@ -20,7 +20,7 @@ from . import embeddings
 from .submission import PARTS, place
 
 ABX_DISTANCES = ("cosine", "KL", "levenshtein")
-Scorer = Callable[[Mapping[str, np.ndarray], str], float]
+Scorer = Callable[[Mapping[str, np.ndarray], str], float | None]
 
 
 def read_part(root: str | Path, task: Task, part: str = "test") -> dict[str, np.ndarray]:
@@ -48,7 +48,8 @@ def score(
     root: str | Path, tasks: Iterable[Task], abx: Mapping[str, Scorer] = {}, distance: str = "cosine"
 ) -> dict[str, dict]:
     """The dictionary above. abx: {language: function of ({utterance: rows}, "cosine", "KL" or "levenshtein") -> error
-    in per cent}; `distance` says which of them is the score. A language without a scorer has null for its ABX."""
+    in per cent, None where these rows have no such distance}; `distance` says which of them is the score. A language
+    without a scorer has null for its ABX."""
     if distance not in ABX_DISTANCES:
         raise SpeechlibError(f"distance {distance!r} is none of {', '.join(ABX_DISTANCES)}")
     scores: dict[str, dict] = {}
@@ -58,7 +59,7 @@ def score(
         if scorer := abx.get(task.language):
             for part in found:
                 rows = read_part(root, task, part)
-                details[part] = {name: float(scorer(rows, name)) for name in ABX_DISTANCES}
+                details[part] = {name: scorer(rows, name) for name in ABX_DISTANCES}
         entry = {
             "scores": {"abx": details["test"][distance], "bitrate": found["test"].bits_per_second},
             "details_bitrate": {part: one.bits_per_second for part, one in found.items()},
