@@ -129,9 +129,9 @@ _smoke = replace(
     ),
 )
 
-_long = replace(  # minutes on a GPU, hours on a CPU; a layer less than `demo`, so that its checkpoint is small
+_first = replace(  # minutes on a GPU, hours on a CPU; a layer less than `demo`, so that its checkpoint is small
     _demo,
-    preset="long",
+    preset="first",
     model=replace(_demo.model, layers=(2, 2, 2, 2)),
     training=replace(
         _demo.training,
@@ -144,5 +144,11 @@ _long = replace(  # minutes on a GPU, hours on a CPU; a layer less than `demo`, 
         checkpoint_every=200,
     ),
 )
+_long = replace(  # goes on from it, on any device: some minutes of one core
+    _first,
+    preset="long",
+    source=_first,
+    training=replace(_first.training, steps=400, batch_size=8, learning_rate=1.5e-3, warmup=20, ema_decay=0.99),
+)
 
-PRESETS = {preset.preset: preset for preset in (_smoke, _demo, _long, _paper, _voxceleb2, _maestro, *_sources)}
+PRESETS = {preset.preset: preset for preset in (_smoke, _demo, _first, _long, _paper, _voxceleb2, _maestro, *_sources)}
