@@ -76,7 +76,7 @@ def _rounded_24(tiled: np.ndarray) -> np.ndarray:
     levels = np.rint(exact).clip(-_WEIGHT_24, _WEIGHT_24).astype(np.int32)
     upper, lower = (levels >> 8).astype(np.int16).view(np.uint8), (levels & 255).astype(np.uint8)
     rows = np.concatenate([upper, lower], axis=-1)  # (..., rows, 3 TILE)
-    return np.concatenate([steps.view(np.uint8), rows.reshape(*rows.shape[:-2], -1)], axis=-1)
+    return np.concatenate([steps.view(np.uint8), rows.reshape(*rows.shape[:-2], rows.shape[-2] * 3 * TILE)], axis=-1)
 
 
 def full(n: int) -> int:
