@@ -50,7 +50,7 @@ class Drawing(NamedTuple):
 
 
 class Partial(NamedTuple):
-    """A drawing under way: the grid (B, F_g, T_g) of tier 1, 2, ... in the unit of the features, NaN where none is yet."""
+    """A drawing under way: the grid (B, F_g, T_g) of tier 1, 2, ... in the features' unit, NaN where nothing is yet."""
 
     tier: int
     n_tiers: int
@@ -95,6 +95,18 @@ def stretch(model: MelNet, features: Tensor, n_real: int = 1) -> Tensor:
     return _between(x, torch.arange(0, features.shape[2], step, device=x.device), features.shape[2], dim=2)
 
 
+def finished(model: MelNet, made: Generated, n_frames: int) -> Tensor | None:
+    """What was drawn, or of a drawing that was stopped the tiers that were finished with straight lines between their
+    values: features (B, F, n_frames). None where not even the first tier was."""
+    whole = [stage for stage in made.stages if stage.isfinite().all()]
+    if not whole:
+        return None
+    tier = len(whole)
+    features = torch.zeros(len(whole[-1]), model.sizes["n_features"], n_frames)
+    features[:, bins_of(model, tier), :: frame_step(model, tier)] = whole[-1]
+    return stretch(model, features, tier)
+
+
 def _between(x: Tensor, places: Tensor, size: int, dim: int) -> Tensor:
     """x, known at rising `places` along dim, at 0..size - 1; behind the last place it stays as it is."""
     if len(places) == 1:
@@ -114,6 +126,12 @@ def bins_of(model: MelNet, tier: int) -> Tensor:
     for finer in range(model.config.n_tiers, tier, -1):
         bins = bins[::2] if axis_of(finer) == BINS else bins
     return bins
+
+
+def stage_sizes(model: MelNet, n_frames: int) -> list[tuple[int, int]]:
+    """(bins, frames) of the grid after each tier."""
+    tiers = range(1, model.config.n_tiers + 1)
+    return [(len(bins_of(model, tier)), -(-n_frames // frame_step(model, tier))) for tier in tiers]
 
 
 def frame_step(model: MelNet, tier: int) -> int:
