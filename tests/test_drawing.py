@@ -113,9 +113,9 @@ def test_what_cannot_be_drawn_is_told_in_one_line(trained, tmp_path, capsys):
         assert error.count("\n") == 1
         return error
 
-    assert "1 frames are shorter than one of the first of" in complaint("--frames", "1")
-    assert "frames are shorter" in complaint("--seconds", "0.001")
-    assert "frames are shorter" in complaint("--frames", "-5")
+    assert "3 tiers cannot share 32 bins x 1 frames: no frames are left for tier 3" in complaint("--frames", "1")
+    assert "32 bins x 0 frames" in complaint("--seconds", "0.001")
+    assert "32 bins x -5 frames has no values" in complaint("--frames", "-5", "--real-tiers", "1")
     assert "give one of them" in complaint("--frames", "9", "--seconds", "1")
     assert "0 clips: 1 or more" in complaint("--clips", "0")
     assert "temperature -1" in complaint("--temperature", "-1")

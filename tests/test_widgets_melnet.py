@@ -59,7 +59,7 @@ def test_it_draws_once_for_the_still(trained):
     painting = widgets.melnet_painting(trained, seconds=0.5, seed=3)
     still = painting.still()
     assert still.count("<audio") == still.count("<img") == 1
-    assert re.search(r"drawn after \d+\.\d s: 372 values", painting.told.value)  # 12 bands x 31 frames
+    assert re.search(r"drawn after [\d.e-]+ s: 372 values", painting.told.value)  # 12 bands x 31 frames
     assert painting.bar.value == 1
     assert "all of it" in painting.sound.value
     assert painting.drawn.features.isfinite().all()

@@ -8,9 +8,10 @@ from torch import Tensor
 
 from .. import audio, files, runs
 from ..errors import SpeechlibError, UnknownName
-from ..features import extract
+from ..features import extract, n_features
 from ..figures import melnet as figures
 from ..generation.melnet import Generated, Progress, generate, upsample
+from ..models.melnet import grid_sizes
 from . import melnet
 from .data import Trained
 from .resynthesis import NOBODY
@@ -24,7 +25,7 @@ def write(trained: Trained, made: Generated, folder: str | Path, names: Sequence
     config, folder = trained.data.pack.config_of(trained.experiment.inputs), Path(folder)
     written, length = [], made.features.shape[2] / config.frame_rate
     for b, name in enumerate(names):
-        paths = [folder / f"{name}{suffix}" for suffix in (".png", ".safetensors", ".wav")]
+        paths = [folder / f"{name.replace('/', '-')}{suffix}" for suffix in (".png", ".safetensors", ".wav")]
         row = [stage[b].numpy() for stage in made.stages]
         with files.atomic(paths[0]) as part:
             figures.grids({name: row}, melnet.titles(trained), length, melnet.ticks(config)).savefig(
@@ -67,19 +68,14 @@ def draw(
         raise SpeechlibError(f"{n_frames} frames and {seconds:g} seconds: give one of them")
     if n_frames is None:
         n_frames = round((SECONDS if seconds is None else seconds) * config.frame_rate)
-    least = 2 ** (n_tiers // 2)  # a frame of the first tier is so many of the clip
-    if n_frames < least:
-        raise SpeechlibError(
-            f"{n_frames} frames are shorter than one of the first of {n_tiers} tiers: take {least} or more "
-            f"({least / config.frame_rate:.3f} s)"
-        )
+    grid_sizes(n_tiers, n_features(config), n_frames)  # a clip too short for the tiers is told before anything is read
     if n_clips < 1:
         raise SpeechlibError(f"{n_clips} clips: 1 or more")
     if n_real and prime is not None:
         raise SpeechlibError("a clip begins with a prime or has real tiers, not both: leave one out")
     if utterance is not None and not n_real:
         raise SpeechlibError(f"of the utterance {utterance!r} nothing is kept: say how many tiers (1 to {n_tiers})")
-    voices = [[NOBODY], list(speakers)][bool(speakers)]
+    voices = list(speakers) or [NOBODY]
     who = [_index(trained, voices[b % len(voices)]) for b in range(n_clips)]
     options = {"seed": seed, "temperature": temperature, "weight_temperature": temperature, "progress": progress}
     options["speaker"] = torch.tensor(who) if trained.model.sizes["n_speakers"] else None
@@ -89,8 +85,8 @@ def draw(
     else:
         given = None if prime is None else _beginning(trained, prime, n_frames)
         made = generate(trained.model, n_frames, n_clips=n_clips, prime=given, **options)
-    called = {-1: "nobody"} | dict(enumerate(pack.speakers)) if trained.model.sizes["n_speakers"] else {-1: "melnet"}
-    names = [f"{called[index]}_{seed}_{b + 1}".replace("/", "-") for b, index in enumerate(who)]
+    called = dict(enumerate(pack.speakers)) | {-1: "nobody"}
+    names = [f"{called[index]}_{seed}_{b + 1}" for b, index in enumerate(who)]
     return write(trained, made, folder, names)
 
 

@@ -99,7 +99,7 @@ class Painting(ipywidgets.VBox):
         if wave is not None:
             title = "all of it" if whole else "until stop, straight lines behind it"
             self.sound.value = player(wave, self.sample_rate, title).data
-        self.told.value = f"{'drawn' if whole else 'stopped'} after {took:.1f} s: {all_done:,} values"
+        self.told.value = f"{'drawn' if whole else 'stopped'} after {took:.2g} s: {all_done:,} values"
 
     def _picture(self, stages: list[torch.Tensor]) -> None:
         grids = [np.asarray(stage[0]) for stage in stages]
