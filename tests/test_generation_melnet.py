@@ -143,6 +143,8 @@ FEATURES = torch.zeros(1, F, T)
         ("the prime has no frames: leave it out", {"prime": torch.zeros(F, 0)}),
         ("features of 12 bins, the model was made for 13", {"prime": torch.zeros(12, 4)}),
         ("features are not finite", {"prime": torch.full((F, 4), torch.nan)}),
+        (r"prime of shape \(3, 13, 4\) for 2 clips", {"prime": torch.zeros(3, F, 4), "n_clips": 2}),
+        ("n_clips 0 must be 1 or more", {"prime": torch.zeros(F, 4), "n_clips": 0}),
         ("n_clips 0 must be 1 or more", {"n_clips": 0}),
         ("seed -1", {"seed": -1}),
         ("temperature -1", {"temperature": -1}),

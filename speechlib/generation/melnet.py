@@ -65,8 +65,12 @@ def generate(model: MelNet, n_frames: int, *, n_clips: int = 1, prime: Tensor | 
     """
     sizes = grid_sizes(model.config.n_tiers, model.sizes["n_features"], n_frames)
     given = [None] * len(sizes)
-    if prime is not None:
+    if prime is not None and n_clips > 0:
         length = prime.shape[-1]
+        if prime.ndim not in (2, 3) or prime.ndim == 3 and len(prime) not in (1, n_clips):
+            raise SpeechlibError(
+                f"a prime of shape {tuple(prime.shape)} for {n_clips} clips: wanted features (F, T), or (clips, F, T)"
+            )
         if length > n_frames:
             raise SpeechlibError(f"a prime of {length} frames is longer than the clip of {n_frames}: cut it")
         if length == 0:
