@@ -114,3 +114,13 @@ def test_what_it_cannot_draw_is_said(trained):
     painting = widgets.melnet_painting(trained, seconds=0.01)
     assert "3 tiers cannot share 12 bins x 1 frames" in painting.told.value
     assert painting.drawn is None
+
+
+def test_pictures_are_not_drawn_more_often_than_they_are_looked_at(trained, monkeypatch):
+    painting, pictures = widgets.melnet_painting(trained, seconds=0.5), []
+    monkeypatch.setattr("speechlib.widgets.painting.REDRAWN", 1e9)
+    painting.grid.observe(lambda change: pictures.append(change["new"]), "value")
+    painting.controls["seed"].value = 1
+    painting.begin.click()
+    painting.wait()
+    assert len(pictures) == 1  # the whole

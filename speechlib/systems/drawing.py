@@ -58,7 +58,8 @@ def draw(
 
     `speakers` are names of the corpus, or "none", one clip after the other; without any, nobody speaks. They begin with
     the audio file `prime`, or have the first n_real tiers of an `utterance` of the corpus (its name; by default the
-    first of the validation part). The temperature is that of deviations and of weights.
+    first of the validation part), which ends where the utterance does. The temperature is that of deviations and of
+    weights.
     Raises UnknownName for a speaker or an utterance, BadFile for a prime that is no audio, SpeechlibError for what does
     not fit together.
     """
