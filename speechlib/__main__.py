@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from .errors import BadFile, SpeechlibError
@@ -78,18 +79,24 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("run", help="its folder, or its name among the runs")
     command.add_argument("name", help="what it will be called")
 
-    command = add(_generate, "say a recording of anyone by a trained vocoder or codec, in one voice or several")
-    command.add_argument("model", metavar="RUN|CHECKPOINT", help="a run, or a checkpoint that ships with the package")
-    command.add_argument("file", metavar="FILE", help="audio of any rate")
-    command.add_argument("--speakers", nargs="+", default=[], metavar="NAME", help="speakers of its corpus, or none")
+    command = add(_generate, "say a recording by a trained vocoder or codec, or draw speech by a trained MelNet")
+    command.add_argument("model", metavar="RUN|CHECKPOINT|SYSTEM",
+                         help="a run, a shipped checkpoint, or a system: its last finished run")  # fmt: skip
+    command.add_argument("file", nargs="?", metavar="FILE", help="audio of any rate; a MelNet takes none")
+    command.add_argument("--speakers", nargs="+", default=[], metavar="NAME",
+                         help="speakers of its corpus, or none; of a MelNet's clips one after the other")  # fmt: skip
     command.add_argument("--mode", choices=("sample", "greedy"), default="sample", help="draw, or take the likeliest")
     command.add_argument("--temperature", type=float, help="of what is drawn (default: 1)")
     command.add_argument("--top-p", type=float, help="draw from the nucleus of that mass (default: 1, from all)")
-    command.add_argument("--seconds", type=float, default=10.0, help="of the file's beginning (default: 10)")
+    command.add_argument("--seconds", type=float, help="of the file's beginning (default: 10), of a clip (1.5)")
     command.add_argument("--seed", type=int, help="of what is drawn (default: 0)")
-    command.add_argument(
-        "--out", default=".", metavar="FOLDER", help="where FILE_VOICE.wav and codes go (default: here)"
-    )
+    command.add_argument("--out", default=".", metavar="FOLDER", help="where sounds and the rest go (default: here)")
+    drawn = command.add_argument_group("MelNet")
+    drawn.add_argument("--frames", type=int, help="of a clip, instead of --seconds")
+    drawn.add_argument("--clips", type=int, metavar="N", help="drawn side by side (default: 1)")
+    drawn.add_argument("--prime", metavar="FILE", help="audio that clips begin with")
+    drawn.add_argument("--real-tiers", type=int, metavar="K", help="kept of a recording of the corpus, the rest drawn")
+    drawn.add_argument("--utterance", metavar="NAME", help="that recording (default: the first of the validation part)")
 
     command = add(_corpus, "read a corpus: its speakers, and the files that cannot be used")
     command.add_argument("name", help="toy, vctk, librispeech, ljspeech, timit, zerospeech, folder or manifest")
@@ -221,23 +228,63 @@ def _release(options) -> None:
     print(f"{_short(path)}: {card['bytes']:,} bytes, step {card['step']:,} of {card['steps']:,}; README.md lists it")
 
 
+_NO_FILE = "only a MelNet draws clips, and it takes no FILE: leave it out, or give it as --prime"
+
+
 def _generate(options) -> None:
+    temperature = 0.0 if options.mode == "greedy" else options.temperature
+    drawn = {"temperature": temperature, "seed": options.seed}
+    given = {name: value for name, value in drawn.items() if value is not None}
+    of_clips = {"n_frames": options.frames, "n_clips": options.clips, "prime": options.prime,
+                "n_real": options.real_tiers, "utterance": options.utterance}  # fmt: skip
+    of_clips = {name: value for name, value in of_clips.items() if value is not None}
+    if options.file is None:
+        paths = _draw(options, given | of_clips)
+    elif of_clips:
+        raise SpeechlibError(_NO_FILE)
+    else:
+        paths = _resynthesise(options, given)
+    for path in paths:
+        print(_short(path))
+
+
+def _resynthesise(options, given: dict) -> list[Path]:
     from . import audio
     from .systems.resynthesis import resynthesise
 
     rate = audio.read(options.file, duration=1.0)[1]  # what is no audio is said before a corpus is opened
     trained = _trained(options.model)
+    if trained.experiment.system == "melnet":
+        raise SpeechlibError(_NO_FILE)
     if rate != (wanted := trained.data.pack.config.sample_rate):
         print(f"{options.file}: resampled from {rate:,} to {wanted:,} Hz")
-    temperature = 0.0 if options.mode == "greedy" else options.temperature
-    drawn = {"temperature": temperature, "top_p": options.top_p, "seed": options.seed}
-    given = {name: value for name, value in drawn.items() if value is not None}
-    for path in resynthesise(trained, options.file, options.speakers, options.out, options.seconds, **given):
-        print(_short(path))
+    if options.top_p is not None:
+        given["top_p"] = options.top_p
+    seconds = 10.0 if options.seconds is None else options.seconds
+    return resynthesise(trained, options.file, options.speakers, options.out, seconds, **given)
+
+
+def _draw(options, given: dict) -> list[Path]:
+    from . import audio, training
+    from .systems.drawing import draw
+
+    if options.prime is not None:
+        audio.read(options.prime, duration=1.0)  # what is no audio is said before a corpus is opened
+    trained = _trained(options.model)
+    if (system := trained.experiment.system) != "melnet":
+        raise SpeechlibError(f"a {system} says a recording: give an audio FILE. Only a MelNet draws without one")
+    if options.top_p is not None:
+        raise SpeechlibError("a MelNet knows no --top-p: lower its --temperature")
+    bar = cache(lambda: training.bar("drawing"))  # appears once something is drawn, not above an error
+
+    def progress(*line) -> None:
+        bar()(*line)
+
+    return draw(trained, options.out, seconds=options.seconds, speakers=options.speakers, progress=progress, **given)
 
 
 def _trained(name: str):
-    """A run by its folder or name, or a checkpoint that ships with the package."""
+    """A run by its folder or name, a checkpoint that ships with the package, or the last finished run of a system."""
     from . import pretrained, runs, systems
     from .errors import UnknownName
 
@@ -245,6 +292,11 @@ def _trained(name: str):
         return systems.load_pretrained(name)
     if len(Path(name).parts) > 1 or (runs.folder() / name).is_dir():
         return systems.load(runs.open(name))
+    whole = [run for run in runs.list_runs(check=systems.experiment_of) if isinstance(run, runs.Run)]
+    if done := [run for run in whole if run.system == name and run.status == "done"]:
+        last = max(done, key=lambda run: run.checkpoint.stat().st_mtime)
+        print(f"{name}: {last.name}")
+        return systems.load(last)
     known = [run.name if isinstance(run, runs.Run) else run.path.name for run in runs.list_runs()]
     raise UnknownName("run or checkpoint", name, [*pretrained.names(), *known])
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from .. import objectives, packs
 from ..errors import SpeechlibError
 from ..evaluation import bin_mixtures
-from ..features import n_features
+from ..features import FeatureConfig, band_centres, n_features
 from ..generation.melnet import stretch, upsample
 from ..inversion import refine
 from ..models.melnet import MelNet
@@ -99,6 +99,18 @@ def speaker_of(trained: Trained, speaker: int, n: int = 1) -> Tensor | None:
 def speak(trained: Trained, features: Tensor) -> Tensor:
     """Features (F, T), drawn or real, as a wave: L-BFGS on the samples, from Griffin-Lim's."""
     return refine(features.cpu(), trained.data.pack.config_of(trained.experiment.inputs), n_iter=40)
+
+
+def ticks(config: FeatureConfig) -> list[tuple[float, str]]:
+    """(share of the height, name) of some frequencies, for pictures of a grid."""
+    hertz = band_centres(config)
+    shares = (np.arange(len(hertz)) + 0.5) / len(hertz)
+    return [(float(np.interp(f, hertz, shares)), f"{f} Hz") for f in (500, 1000, 2000) if f < hertz[-1]]
+
+
+def titles(trained: Trained) -> list[str]:
+    """Of the grid after each tier."""
+    return ["tier 1", *(f"tiers 1-{k}" for k in range(2, trained.model.config.n_tiers + 1))]
 
 
 def upsampler(trained: Trained, n_real: int = 1, **options) -> vocoders.Vocoder:
