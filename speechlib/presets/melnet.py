@@ -5,8 +5,8 @@ in for it, as there is no reader of Blizzard here. `voxceleb2` and `maestro` hav
 these corpora (Deepest-Project/MelNet, jaeyeun97/MelNet). `source` and the ones named after corpora are the
 configurations of jgarciapueyo/MelNet-SpeechGeneration, whose count of layers is one higher than ours.
 
-All train every tier in every step: tiers share no weights, so each is the model that it would be alone. One of them
-alone is trained by freezing the others (`training.frozen=["tiers.1", ...]`, counted from 0), at its own cost only.
+All train every tier in every step: tiers share no weights, so each is the model that it would be alone. `training.part`
+trains them by themselves: "each", one after the other, in a folder for each; or one, "tier_2", at its own cost only.
 """
 
 from dataclasses import replace
@@ -23,6 +23,14 @@ def _mel(sample_rate: int, hop: int = 256, n_mels: int = 256) -> FeatureConfig:
     return FeatureConfig(
         "log_mel", sample_rate, n_fft=6 * hop, win_length=6 * hop, hop_length=hop, n_mels=n_mels, floor=1e-10
     )
+
+
+def architecture(experiment: Experiment) -> str:
+    """d<corpus>_t<tiers>_l<layers>_hd<hidden>_gmm<components>, as the source system names its folders: layers are those
+    that it counts, one more than recur."""
+    model = experiment.model
+    layers = ".".join(str(n + 1) for n in model.layers)
+    return f"d{experiment.corpus.name}_t{model.n_tiers}_l{layers}_hd{model.hidden}_gmm{model.n_mixtures}"
 
 
 _paper = Experiment(

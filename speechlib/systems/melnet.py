@@ -8,15 +8,17 @@ import torch
 from torch import Tensor
 
 from .. import objectives, packs
-from ..errors import SpeechlibError
+from ..errors import SpeechlibError, UnknownName
 from ..evaluation import bin_mixtures
 from ..features import n_features
 from ..generation.melnet import stretch, upsample
 from ..inversion import refine
 from ..models.melnet import MelNet
 from ..presets import Experiment
+from ..presets.melnet import architecture
 from . import vocoders
 from .data import Data, Trained, crops, device_of
+from .parts import EACH
 
 if TYPE_CHECKING:
     import pandas
@@ -29,7 +31,19 @@ def new(experiment: Experiment, n_speakers: int) -> MelNet:
     config = next((c for c in experiment.pack.features if c.kind == experiment.inputs), None)
     if config is None:
         raise SpeechlibError(f"a MelNet learns features, not {experiment.inputs!r}: give it inputs=log_mel")
-    return MelNet(experiment.model, n_features(config), n_speakers if experiment.model.speaker_dim else 0)
+    part, known = experiment.training.part, parts(experiment)
+    if part not in ("", EACH, *known):
+        raise UnknownName("part of this melnet", part, (EACH, *known))
+    tier = known.index(part) + 1 if part in known else 0
+    return MelNet(experiment.model, n_features(config), n_speakers if experiment.model.speaker_dim else 0, tier)
+
+
+def parts(experiment: Experiment) -> tuple[str, ...]:
+    """What can be trained by itself."""
+    return tuple(f"tier_{number}" for number in range(1, experiment.model.n_tiers + 1))
+
+
+describe = architecture
 
 
 def fit(model: MelNet, experiment: Experiment, data: Data) -> None:
@@ -63,8 +77,9 @@ def likelihoods(trained: Trained, part: str = "val", seed: int = 0) -> "pandas.D
     import pandas
 
     model, rival = trained.model, baseline(trained)
-    frozen = trained.experiment.training.frozen
-    learned = [number for number in range(1, model.config.n_tiers + 1) if f"tiers.{number - 1}" not in frozen]
+    frozen, alone = trained.experiment.training.frozen, model.sizes.get("tier")
+    tiers = [alone] if alone else range(1, model.config.n_tiers + 1)
+    learned = [number for number in tiers if f"tiers.{number - 1}" not in frozen]
     drawn, random = crops(trained.experiment, trained.data, part), torch.Generator().manual_seed(seed)
     rows = dict.fromkeys(learned, 0.0)  # melnet, bins, values, frames, logarithms of the unit
     for n in range(len(drawn)):
