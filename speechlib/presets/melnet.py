@@ -68,8 +68,11 @@ _maestro = replace(
 )
 
 
-def _source(preset: str, layers: str, hidden: int, n_mixtures: int, learning_rate: float, accumulate: int, rate=22_050):
-    """A configuration of the source system: `layers` as it counts them, the projection before the first included."""
+def _source(
+    preset: str, layers: str, hidden: int, n_mixtures: int, learning_rate: float, accumulate: int, rate=22_050, batch=1
+):
+    """A configuration of the source system: `layers` as it counts them, the projection before the first included. (Its
+    YAML files are read by `melnet_yaml`.)"""
     recurrent = tuple(int(n) - 1 for n in layers.split("-"))
     return replace(
         _paper,
@@ -79,7 +82,8 @@ def _source(preset: str, layers: str, hidden: int, n_mixtures: int, learning_rat
         model=replace(_paper.model, layers=recurrent, hidden=hidden, n_mixtures=n_mixtures),
         training=replace(
             _paper.training,
-            steps=2 * 12_445 // accumulate,  # two epochs of LJSpeech's 95 %
+            steps=2 * 12_445 // (batch * accumulate),  # two epochs of LJSpeech's 95 %
+            batch_size=batch,
             accumulate=accumulate,
             learning_rate=learning_rate,
             grad_clip=2200.0,  # of sums over bins, where it never took effect; of our means, where it hardly can
@@ -95,7 +99,7 @@ _sources = (
     _source("ljspeech_v3", "16-6-5-4-4", 200, 10, 6e-6, 16),
     _source("ljspeech_v4", "16-7-6-5-4-4", 200, 16, 4e-6, 16),
     _source("ljspeech_v5", "16-6-6-5-4-4", 200, 16, 2e-6, 8),
-    _source("librispeech_v1", "5", 8, 10, 1e-3, 1, 16_000),
+    _source("librispeech_v1", "5", 8, 10, 1e-3, 1, 16_000, batch=2),
     _source("librispeech_v2", "12-5-4-3-2-2", 128, 8, 3e-6, 8, 16_000),
 )
 

@@ -133,10 +133,20 @@ def train_part(experiment: Experiment, part: str, progress: Progress | None = No
     """
     system = system_of(experiment)
     alone = parts.alone(experiment, system, part)
-    with training.start_accelerator().main_process_first():
-        run = runs.inside(runs.create(experiment), part, alone)
+    process = training.start_accelerator()
+    with process.main_process_first():
+        whole = runs.create(experiment)
+        run = runs.inside(whole, part, alone)
     parts.check(run, experiment_of(run), alone, system)
-    return run if run.status == "done" else _finish(run, alone, progress, data)
+    if run.status == "done":
+        return run
+    if process.is_main_process:
+        parts.count(whole)
+    try:
+        return _finish(run, alone, progress, data)
+    finally:
+        if process.is_main_process:
+            parts.count(whole)
 
 
 def _finish(run: Run, experiment: Experiment, progress: Progress | None, data: Data | None) -> Run:

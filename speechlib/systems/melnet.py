@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 objective = objectives.melnet
 _FRAMES = 4_000  # of the training part that the baseline is fitted to
+_baselines: dict[str, bin_mixtures.BinMixtures] = {}
 
 
 def new(experiment: Experiment, n_speakers: int) -> MelNet:
@@ -56,15 +57,21 @@ def fit(model: MelNet, experiment: Experiment, data: Data) -> None:
 
 def baseline(trained: Trained) -> bin_mixtures.BinMixtures:
     """A mixture of as many Gaussians for every bin by itself, fitted to frames of the training part as the model learns
-    them: standardised, with its dither."""
+    them: standardised, with its dither. What has been fitted before is remembered: tiers and sweeps share theirs."""
     experiment, pack, model = trained.experiment, trained.data.pack, trained.model
-    random = np.random.default_rng(experiment.seed)
-    frames = torch.cat([pack.features(i, experiment.inputs) for i in trained.data.split["train"]], dim=1)
-    some = torch.from_numpy(random.permutation(frames.shape[1])[:_FRAMES]).to(frames.device)
-    x = model.inputs(frames[:, some].to(device_of(model)))
-    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(experiment.seed)).to(x.device)
-    config = experiment.model  # with its floor too: else the narrower one would win wherever a value is repeated
-    return bin_mixtures.fit((x + config.dither * noise).t(), config.n_mixtures, min_sigma=config.min_sigma)
+    config = experiment.model
+    known = (pack.path, experiment.split, experiment.inputs, experiment.seed, device_of(model))
+    known = repr((*known, config.n_mixtures, config.min_sigma, config.dither))
+    if known not in _baselines:
+        random = np.random.default_rng(experiment.seed)
+        frames = torch.cat([pack.features(i, experiment.inputs) for i in trained.data.split["train"]], dim=1)
+        some = torch.from_numpy(random.permutation(frames.shape[1])[:_FRAMES]).to(frames.device)
+        x = model.inputs(frames[:, some].to(device_of(model)))
+        noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(experiment.seed)).to(x.device)
+        # with the model's floor too: else the narrower one would win wherever a value is repeated
+        fitted = bin_mixtures.fit((x + config.dither * noise).t(), config.n_mixtures, min_sigma=config.min_sigma)
+        _baselines[known] = fitted
+    return _baselines[known]
 
 
 @torch.inference_mode()

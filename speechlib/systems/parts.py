@@ -69,6 +69,11 @@ def check(run: Run, found: Experiment, wanted: Experiment, system: ModuleType) -
     raise BadFile(run.path, "is {}, this run needs {}: ".format(*kinds) + f"{told}{more}. Move it away, and train again")
 
 
+def count(run: Run) -> None:
+    """The whole has begun; its steps are those of its parts."""
+    run.mark("running", step=sum(part.step for part in run.parts()))
+
+
 def refuse_others(model: nn.Module, path: str | Path, wanted: Experiment, system: ModuleType) -> None:
     """Raises BadFile, naming both models, where a checkpoint to begin with lacks a weight of the part (a parameter of
     `model`) or has it in another size: what does not fit would silently begin at random."""
@@ -99,7 +104,7 @@ def assemble(
 
     Raises BadFile for a part that is of another model, or knows the statistics of other data.
     """
-    steps = sum(part.step for part in trained)
+    count(run)
     for path in dict.fromkeys((run.checkpoint, run.weights)):  # the last weights, then those to use
         whole: dict[str, Tensor] = {}
         for part in trained:
@@ -112,6 +117,5 @@ def assemble(
                     raise BadFile(part.path / path.name, f"knows other data than {trained[0].path}: {name} differs")
             whole |= tensors
         runs.load_weights(model, whole, run.path)
-        runs.save_model(path, model, run.system, step=steps, experiment=run.experiment)
-    run.mark("running", step=steps)
+        runs.save_model(path, model, run.system, step=run.step, experiment=run.experiment)
     return model.eval()
