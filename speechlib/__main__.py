@@ -205,7 +205,7 @@ def _sweep(options) -> int:
     from . import presets, systems, training
 
     corpus = (options.corpus, options.corpus_root)
-    if options.sweep in (known := (*presets.SETS, presets.VAE_SIZES)):
+    if options.sweep in (known := presets.NAMED_SETS):
         experiments = presets.named_set(options.sweep, options.preset or "paper", *corpus)
     elif Path(options.sweep).suffix not in (".yml", ".yaml"):
         raise SpeechlibError(f"no sweep {options.sweep!r}: give a .yml file or one of {', '.join(known)}")

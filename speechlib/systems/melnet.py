@@ -1,6 +1,7 @@
 """MelNet: log-mel features learned from coarse to fine."""
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,7 @@ from .. import objectives, packs
 from ..errors import SpeechlibError, UnknownName
 from ..evaluation import bin_mixtures
 from ..features import n_features
-from ..generation.melnet import stretch, upsample
+from ..generation.melnet import generate, stretch, upsample
 from ..inversion import refine
 from ..models.melnet import MelNet
 from ..presets import Experiment
@@ -121,6 +122,21 @@ def speaker_of(trained: Trained, speaker: int, n: int = 1) -> Tensor | None:
 def speak(trained: Trained, features: Tensor) -> Tensor:
     """Features (F, T), drawn or real, as a wave: L-BFGS on the samples, from Griffin-Lim's."""
     return refine(features.cpu(), trained.data.pack.config_of(trained.experiment.inputs), n_iter=40)
+
+
+def say(trained: Trained, speakers: Sequence[int], seconds: float, **drawing) -> list[Tensor]:
+    """Clips (S,) from nothing, one for each speaker (index, -1 = nobody; a model that knows none reads none). `drawing`:
+    options of generation.melnet.generate."""
+    T = round(seconds * trained.data.pack.config_of(trained.experiment.inputs).frame_rate)
+    told = torch.tensor(list(speakers)) if trained.model.sizes["n_speakers"] else None
+    return list(speak(trained, generate(trained.model, T, n_clips=len(speakers), speaker=told, **drawing).features))
+
+
+def said(trained: Trained, utterances: Sequence[int], seconds: float) -> list[Tensor]:
+    """The mark for all that is drawn: the first seconds of recordings (indices), their features made a wave likewise."""
+    pack, kind = trained.data.pack, trained.experiment.inputs
+    T = round(seconds * pack.config_of(kind).frame_rate)
+    return [speak(trained, pack.features(i, kind)[:, :T]) for i in utterances]
 
 
 def upsampler(trained: Trained, n_real: int = 1, **options) -> vocoders.Vocoder:

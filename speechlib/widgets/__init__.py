@@ -4,6 +4,7 @@ from .attributes import attribute_explorer
 from .codebook import code_players, codebook_explorer
 from .explorers import alignment_explorer, corpus_browser, reconstruction_explorer
 from .latents import interpolation_explorer
+from .listening_test import listening_test
 from .melnet import melnet_explorer
 from .players import key_numbers, player, players
 from .priors import prior_explorer
@@ -19,6 +20,7 @@ __all__ = [
     "corpus_browser",
     "interpolation_explorer",
     "key_numbers",
+    "listening_test",
     "melnet_explorer",
     "player",
     "players",
