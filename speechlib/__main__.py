@@ -65,11 +65,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--set", dest="changes", action="append", default=[], metavar="NAME=VALUE",
                          help="a field by its dotted name: model.codebook_size=100; several are possible")  # fmt: skip
     command.add_argument("--tiers-in-order", action="store_true",
-                         help="of a MelNet: one after the other, each in a folder of its own inside the run")  # fmt: skip
+                         help="of a MelNet: each by itself, in a folder of its own inside the run")  # fmt: skip
     command.add_argument("--tier", dest="tiers", type=int, nargs="+", default=[], metavar="N",
-                         help="of these only that or those, from 1 on; the whole is put together after the last")  # fmt: skip
+                         help="of these that or those only, from 1 on; the last one completes the whole")  # fmt: skip
     command.add_argument("--from-yaml", metavar="FILE|FOLDER",
-                         help="a MelNet's training file as its source system writes them, or all in a folder")  # fmt: skip
+                         help="a training file of MelNet's source system, or all in a folder")  # fmt: skip
 
     command = add(_sweep, "train many: a YAML file of a sweep, or one of the named sets")
     command.add_argument("sweep", metavar="FILE.yml|SET")
@@ -172,7 +172,7 @@ def _train(options) -> int:
 
 
 def _train_one(experiment, tiers: list[int]):
-    """The finished run; with `tiers` that of the last of them, or the whole one where no other is left to be trained."""
+    """The finished run; with `tiers` that of the last of them, or the whole where no other is left to be trained."""
     from . import runs, systems, training
 
     for tier in tiers:

@@ -127,8 +127,8 @@ def melnet(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     """-log density in nats per value of the grid, of all tiers together; padding does not count.
 
     "tier_1", "tier_2", ... are the same of each tier's own values, "tier_1_frame" ... the sums over its bins, which is
-    what the source system logs. A tier that is absent or whose weights are frozen is left out, in validation as well: it
-    learns nothing.
+    what the source system logs. A tier that is absent or whose weights are frozen is left out, in validation as well:
+    it learns nothing.
     """
     x = model.inputs(batch.inputs)
     if model.config.dither:

@@ -179,7 +179,9 @@ def test_averages_and_best_weights_are_those_of_the_tiers(whole, place):
 
 def test_a_loss_that_is_no_number_names_term_and_utterances(whole, place):
     wild = experiment(**EACH, **{"training.learning_rate": 1e30})
-    with pytest.raises(SpeechlibError, match=r"the term '(loss|tier_1|tier_1_frame)' is (nan|inf|-inf)\. The batch held"):
+    with pytest.raises(
+        SpeechlibError, match=r"the term '(loss|tier_1|tier_1_frame)' is (nan|inf|-inf)\. The batch held"
+    ):
         systems.train(wild, data=whole.data)
     run = runs.find(wild)
     assert run.status == run.parts()[0].status == "failed"

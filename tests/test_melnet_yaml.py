@@ -29,7 +29,7 @@ SHIPPED = {
 }
 DATA = {
     "ljspeech": "dataset: 'ljspeech'\n  path: 'datasets/ljspeech/'",
-    "librispeech": "dataset: 'librispeech'\n  path: \"datasets/librispeech/\"\n  url: \"dev-clean\"",
+    "librispeech": 'dataset: \'librispeech\'\n  path: "datasets/librispeech/"\n  url: "dev-clean"',
     "podcast": "dataset: 'podcast'\n  path: 'datasets/Podcast/'\n  audio_folder: 'corpus'\n  text_file: 'metadata.csv'",
 }
 
@@ -98,7 +98,7 @@ def test_every_shipped_configuration_is_read(folder):
 
 
 def test_what_a_file_leaves_out_has_a_default(folder):
-    """Mistake 8: the documented template lacks accumulation_steps and evaluation_iterations, which the trainer reads."""
+    """Mistake 8: the documented template lacks accumulation_steps and evaluation_iterations."""
     its = presets.read_yaml(folder / "template_training.yml")["template_training"].training
     assert (its.accumulate, its.validate_every, its.checkpoint_every, its.log_every) == (1, 1_040, 1_000, 50)
     assert its.steps == 2 * round(0.95 * 2_703)  # of LibriSpeech's dev-clean

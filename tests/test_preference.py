@@ -33,7 +33,9 @@ def test_the_interval_covers_what_it_says():
     """Whatever the true share: of all counts that it can give, those whose interval holds it have 95 % or more."""
     for share in (0.05, 0.31, 0.5, 0.77):
         chance = [math.comb(20, k) * share**k * (1 - share) ** (20 - k) for k in range(21)]
-        covered = sum(p for k, p in enumerate(chance) if clopper_pearson(k, 20)[0] <= share <= clopper_pearson(k, 20)[1])
+        covered = sum(
+            p for k, p in enumerate(chance) if clopper_pearson(k, 20)[0] <= share <= clopper_pearson(k, 20)[1]
+        )
         assert covered >= 0.95
 
 
@@ -70,7 +72,8 @@ def test_a_changed_mind_counts_once_and_a_side_that_is_favoured_is_seen():
 
 
 @pytest.mark.parametrize(
-    ("votes", "error"), [([], "nobody has voted"), ([Vote("a", 3, "A")], r"items are 1\.\.2"), ([Vote("a", 1, "C")], "A or B")]
+    ("votes", "error"),
+    [([], "nobody has voted"), ([Vote("a", 3, "A")], r"items are 1\.\.2"), ([Vote("a", 1, "C")], "A or B")],
 )
 def test_votes_that_are_none(votes, error):
     with pytest.raises(SpeechlibError, match=error):
@@ -160,7 +163,9 @@ def test_voting_goes_on_to_the_next_item_and_tells_at_the_end_only(tmp_path):
             assert name not in shown.still()
         shown.controls["choice"].value = "AB"[sides.index("ours")]
     assert [vote.choice for vote in test.votes()] == ["AB"[sides.index("ours")] for sides in test.order]
-    assert "3 of 3 items judged. ours was preferred to theirs in 3 of 3: 100%, 95 % interval 29% to 100%" in shown.still()
+    assert (
+        "3 of 3 items judged. ours was preferred to theirs in 3 of 3: 100%, 95 % interval 29% to 100%" in shown.still()
+    )
 
 
 def test_a_listener_comes_back_to_their_own_votes(tmp_path):

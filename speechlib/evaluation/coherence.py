@@ -1,11 +1,11 @@
 """Is a clip said by somebody, and by the same one from its beginning to its end? Asked of a machine that has heard
 recordings (evaluation.listener), so always beside recordings that went through the same inversion, and beside chance.
 
-`taken_for` is the speaker probe of a model that is told who speaks; `within` is for what a model says of its own accord:
-a model that forgets draws every half in a voice of its own.
+`taken_for` is the speaker probe of a model that is told who speaks; `within` is for what it says of its own accord: a
+model that forgets draws every half in a voice of its own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -35,6 +35,12 @@ def taken_for(listener: Listener, waves: Sequence, asked: Sequence[int]) -> Take
     return Taken(right / len(waves), *clopper_pearson(right, len(waves)), right, len(waves), 1 / len(known))
 
 
+def favourite(listener: Listener, clips: Mapping[str, np.ndarray], speaker: int) -> str:
+    """Which of some clips {name: wave (S,)} sounds most like a speaker (index)."""
+    (place,) = np.flatnonzero(_voice(listener).model.classes_ == speaker)
+    return list(clips)[int(beliefs(listener, list(clips.values()))[:, place].argmax())]
+
+
 class Within(NamedTuple):
     one_voice: float  # probability that both halves of a clip are of one speaker, as the listener believes; mean
     two_clips: float  # the same of the first half of one clip and the second of another: chance for these voices
@@ -43,13 +49,16 @@ class Within(NamedTuple):
 
 
 def within(listener: Listener, waves: Sequence, sample_rate: int) -> Within:
-    """How alike the halves of clips (S,) are. Raises SpeechlibError for fewer than two clips."""
+    """How alike the halves of clips (S,) are; NaN for voices where the listener knows one speaker only. Raises
+    SpeechlibError for fewer than two clips."""
     if len(waves) < 2:
         raise SpeechlibError(f"{len(waves)} clip: halves are compared with those of other clips, so two are needed")
     waves = [np.asarray(wave, dtype=np.float32) for wave in waves]
     halves = [np.array_split(wave, 2) for wave in waves]
-    first, second = (beliefs(listener, half) for half in zip(*halves))
-    same = first @ second.T  # (N, N): p(one speaker), of the first half of each and the second half of each
+    same = np.full((len(waves), len(waves)), np.nan)
+    if listener.voice is not None:
+        first, second = (beliefs(listener, half) for half in zip(*halves))
+        same = first @ second.T  # (N, N): p(one speaker), of the first half of each and the second half of each
     apart, voiced = [], []
     for pair in halves:
         tracks = [pitch(half, sample_rate) for half in pair]

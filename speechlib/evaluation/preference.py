@@ -3,9 +3,9 @@
     order = blind(("ours", "theirs"), n_items=50, seed=0)        which is A and which is B, kept apart: the key
     found = score(order, [Vote("me", 1, "A"), ...])              found.share of the votes were for found.name
 
-The protocol is that of Vasquez & Lewis 2019 (arXiv 1906.01083): two clips, a forced choice of the one with the longer-term
-structure, 50 judgements of 50 items for each comparison. With so few, the interval is half the finding: 31 of 50 votes
-(62 %) may still be a coin.
+The protocol is that of Vasquez & Lewis 2019 (arXiv 1906.01083): two clips, a forced choice of the one with the
+longer-term structure, 50 judgements of 50 items for each comparison. With so few, the interval is half the finding: 31
+of 50 votes (62 %) may still be a coin.
 """
 
 from collections.abc import Sequence

@@ -10,10 +10,12 @@ from . import style
 OURS = style.colour("melnet")
 
 
-def sizes(found: Mapping[str, Mapping[int, float]], published: Mapping[str, Mapping[int, float]], mark: float) -> Figure:
-    """Loss over a size, a panel for each {what: {size: nats per value}}, every value printed: figure 6.4 of the source's
-    write-up. Its own values have an axis of their own on the right, as other data in another unit are no rivals: only
-    the shape of the two lines can be compared. `mark`: what a model costs that knows no neighbours."""
+def sizes(
+    found: Mapping[str, Mapping[int, float]], published: Mapping[str, Mapping[int, float]], mark: float
+) -> Figure:
+    """Loss over a size, a panel for each {what: {size: nats per value}}, every value printed: figure 6.4 of the
+    source's write-up. Its own values have an axis of their own on the right, as other data in another unit are no
+    rivals: only the shape of the two lines can be compared. `mark`: what a model costs that knows no neighbours."""
     figure, row = style.panels(1, len(found), height=3.9, sharey=True)
     spans, others = [], []
     for ax, (what, values) in zip(row[0], found.items()):
@@ -43,21 +45,23 @@ def sizes(found: Mapping[str, Mapping[int, float]], published: Mapping[str, Mapp
 
 
 def ablation(
-    numbers: Sequence[int], panels: Mapping[str, Sequence[float]], marks: Mapping[str, Mapping[str, float]]
+    numbers: Sequence[int],
+    panels: Mapping[str, Mapping[str, Sequence[float]]],
+    marks: Mapping[str, Mapping[str, float]],
 ) -> Figure:
-    """A panel per measure {its name: a value for each number of tiers}; `marks` {measure: {name: value}} are lines: what
-    recordings come to, what chance does."""
-    figure, row = style.panels(1, len(panels), height=3.2)
-    for ax, (name, values) in zip(row[0], panels.items()):
-        _line(ax, dict(zip(numbers, values)), OURS, "o-", "MelNet", above=True)
-        for look, (label, value) in zip(("--", ":", "-."), marks.get(name, {}).items()):
-            ax.axhline(value, color=style.REFERENCE, linestyle=look, linewidth=1.2, label=label)
+    """A panel per measure {its name: {series: a value for each number of tiers}}, the first series in colour; `marks`
+    {measure: {name: value}} are lines: what recordings come to."""
+    figure, row = style.panels(1, len(panels), height=3.4)
+    for ax, (name, series) in zip(row[0], panels.items()):
+        for (label, values), colour, look in zip(series.items(), (OURS, style.BASELINE), ("o-", "s--")):
+            _line(ax, dict(zip(numbers, values)), colour, look, label, above=colour == OURS)
+        for label, value in marks.get(name, {}).items():
+            ax.axhline(value, color=style.REFERENCE, linestyle=":", linewidth=1.4, label=label)
         ax.set_xticks(list(numbers))
-        ax.margins(x=0.15, y=0.25)
-        ax.set(xlabel="tiers", title=name)
-        ax.title.set_fontsize(10)
-        if marks.get(name):
-            ax.legend(fontsize=8)
+        ax.margins(x=0.15, y=0.3)
+        ax.set(xlabel="tiers")
+        ax.set_title(name, fontsize=10)
+        ax.legend(fontsize=8)
     return figure
 
 

@@ -1,4 +1,4 @@
-"""Experiments from the YAML files of jgarciapueyo/MelNet-SpeechGeneration, so that its configurations need no rewriting.
+"""Experiments from the YAML files of jgarciapueyo/MelNet-SpeechGeneration: its configurations need no rewriting.
 
     name: ljspeech_v1
     audio: {sample_rate: 22050, spectrogram_type: power, n_fft: 1536, mel_channels: 256, hop_length: 256, ...}

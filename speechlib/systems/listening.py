@@ -6,12 +6,12 @@
         key.json           what was A and what was B of each item: not for listeners
         votes.csv          listener, item, choice; one line per vote, the last one of an item counts
 
-The folder is made once. Whoever asks for the same test again finds its clips and its votes, whatever they would have come
-to now: votes are about the clips that were heard. Another test is refused.
+The folder is made once. Whoever asks for the same test again finds its clips and its votes, whatever they would have
+come to now: votes are about the clips that were heard. Another test is refused.
 """
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +61,15 @@ class ListeningTest:
             if not begun:
                 writer.writerow(Vote._fields)
             writer.writerow((listener, item, choice))
+
+    def let_vote(self, listener: str, judge: Callable[[dict[str, np.ndarray], int], str]) -> Preference:
+        """All items that `listener`, a machine, has not judged yet are judged by it: judge({A: wave, B: wave}, item).
+        Its score."""
+        done = {vote.item for vote in self.votes() if vote.listener == listener}
+        for item in range(1, len(self) + 1):
+            if item not in done:
+                self.vote(listener, item, judge(self.clips(item), item))
+        return self.result(listener)
 
     def result(self, listener: str | None = None) -> Preference:
         """The score of all votes, or of one listener's. Raises SpeechlibError where there are none."""

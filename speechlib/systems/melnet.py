@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,7 @@ from ..errors import SpeechlibError, UnknownName
 from ..evaluation import bin_mixtures
 from ..features import n_features
 from ..generation.melnet import generate, stretch, upsample
-from ..inversion import refine
+from ..inversion import refine, to_audio
 from ..models.melnet import MelNet
 from ..presets import Experiment
 from ..presets.melnet import architecture
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 objective = objectives.melnet
 _FRAMES = 4_000  # of the training part that the baseline is fitted to
+_VALUES = 100_000  # of held-out crops that are judged at once
 _baselines: dict[str, bin_mixtures.BinMixtures] = {}
 
 
@@ -88,7 +90,10 @@ def likelihoods(trained: Trained, part: str = "val", seed: int = 0) -> "pandas.D
     frozen, alone = trained.experiment.training.frozen, model.sizes.get("tier")
     tiers = [alone] if alone else range(1, model.config.n_tiers + 1)
     learned = [number for number in tiers if f"tiers.{number - 1}" not in frozen]
-    drawn, random = crops(trained.experiment, trained.data, part), torch.Generator().manual_seed(seed)
+    training = trained.experiment.training
+    at_once = max(1, _VALUES // (model.sizes["n_features"] * training.n_frames))  # the same whatever a training takes
+    judged = replace(trained.experiment, training=replace(training, batch_size=at_once))
+    drawn, random = crops(judged, trained.data, part), torch.Generator().manual_seed(seed)
     rows = dict.fromkeys(learned, 0.0)  # melnet, bins, values, frames, logarithms of the unit
     for n in range(len(drawn)):
         batch = drawn.batch(n)
@@ -125,18 +130,43 @@ def speak(trained: Trained, features: Tensor) -> Tensor:
 
 
 def say(trained: Trained, speakers: Sequence[int], seconds: float, **drawing) -> list[Tensor]:
-    """Clips (S,) from nothing, one for each speaker (index, -1 = nobody; a model that knows none reads none). `drawing`:
-    options of generation.melnet.generate."""
-    T = round(seconds * trained.data.pack.config_of(trained.experiment.inputs).frame_rate)
+    """Clips (S,) from nothing, one for each speaker (index, -1 = nobody; a model that knows none reads none), by
+    Griffin-Lim: many clips, for machines to listen to. `drawing`: options of generation.melnet.generate."""
+    config = trained.data.pack.config_of(trained.experiment.inputs)
     told = torch.tensor(list(speakers)) if trained.model.sizes["n_speakers"] else None
-    return list(speak(trained, generate(trained.model, T, n_clips=len(speakers), speaker=told, **drawing).features))
+    T = round(seconds * config.frame_rate)
+    return list(to_audio(generate(trained.model, T, n_clips=len(speakers), speaker=told, **drawing).features, config))
 
 
-def said(trained: Trained, utterances: Sequence[int], seconds: float) -> list[Tensor]:
-    """The mark for all that is drawn: the first seconds of recordings (indices), their features made a wave likewise."""
+def said(data: Data, kind: str, utterances: Sequence[int], seconds: float) -> list[Tensor]:
+    """The mark for all that is drawn: the first seconds of recordings (indices), their features a wave likewise."""
+    config = data.pack.config_of(kind)
+    T = round(seconds * config.frame_rate)
+    return [to_audio(data.pack.features(i, kind)[:, :T].cpu(), config) for i in utterances]
+
+
+def outlined(
+    trained: Trained, utterances: Sequence[int], seconds: float, n_real: int = 1, **drawing
+) -> tuple[list[Tensor], list[Tensor]]:
+    """The first seconds of recordings (indices) with nothing of them but their first n_real tiers: clips (S,) whose
+    rest is drawn, and clips whose rest is straight lines, by Griffin-Lim."""
     pack, kind = trained.data.pack, trained.experiment.inputs
-    T = round(seconds * pack.config_of(kind).frame_rate)
-    return [speak(trained, pack.features(i, kind)[:, :T]) for i in utterances]
+    config = pack.config_of(kind)
+    T = round(seconds * config.frame_rate)
+    features = torch.stack([pack.features(i, kind)[:, :T].cpu() for i in utterances])
+    told = torch.as_tensor(pack.speaker[list(utterances)]) if trained.model.sizes["n_speakers"] else None
+    made = upsample(trained.model, features, n_real, speaker=told, **drawing).features
+    return list(to_audio(made, config)), list(to_audio(stretch(trained.model, features, n_real), config))
+
+
+def lasting(data: Data, kind: str, seconds: float, n: int, part: str = "val") -> list[int]:
+    """Up to n utterances of a part that last so long, evenly spread over it and so over its speakers."""
+    T = round(seconds * data.pack.config_of(kind).frame_rate)
+    found = [i for i in data.split[part] if data.pack.n_frames[i] >= T]
+    if not found:
+        longest = max(data.pack.n_frames[i] for i in data.split[part]) / data.pack.config_of(kind).frame_rate
+        raise SpeechlibError(f"no utterance of {part} lasts {seconds:g} s, the longest {longest:.2g} s: take fewer")
+    return [found[k] for k in np.unique(np.linspace(0, len(found) - 1, min(n, len(found))).astype(int))]
 
 
 def upsampler(trained: Trained, n_real: int = 1, **options) -> vocoders.Vocoder:

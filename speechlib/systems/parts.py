@@ -4,11 +4,11 @@
         tier_1/ tier_2/ ...        each with all that a run has: config, metrics, checkpoint, optimiser, step, summary
         checkpoint.safetensors     the whole model, put together once every part is done
 
-A part is an experiment like any other (`training.part` names it), so it is trained, killed, resumed and compared as one,
-here or on another machine: a folder that was trained elsewhere is taken as it is, once it is seen to be what this run
-wants. The parts of a MelNet are its tiers. They share no weights, each begins as it would in company, sees the same crops
-with the same noise, and so learns the same, as long as no gradient is clipped: the norm of one tier is less than that of
-all.
+A part is an experiment like any other (`training.part` names it), so it is trained, killed, resumed and compared as
+one, here or on another machine: a folder that was trained elsewhere is taken as it is, once it is seen to be what this
+run wants. The parts of a MelNet are its tiers. They share no weights, each begins as it would in company, sees the same
+crops with the same noise, and so learns the same, as long as no gradient is clipped: the norm of one tier is less than
+that of all.
 """
 
 from collections.abc import Iterator
@@ -49,10 +49,14 @@ def progresses(
     """Each part with a progress of its own, which counts the steps of all."""
     parts, steps = names(experiment, system), experiment.training.steps
     for before, part in enumerate(parts):
-        yield part, progress and (
-            lambda done, of, text="", before=before, part=part: progress(
-                before * steps + done, len(parts) * steps, f"{part} {text}"
-            )
+        yield (
+            part,
+            progress
+            and (
+                lambda done, of, text="", before=before, part=part: progress(
+                    before * steps + done, len(parts) * steps, f"{part} {text}"
+                )
+            ),
         )
 
 
@@ -66,7 +70,9 @@ def check(run: Run, found: Experiment, wanted: Experiment, system: ModuleType) -
     told = "; ".join(f"{name} {theirs.get(name)!r} there, {ours[name]!r} here" for name in differ[:_TOLD])
     more = f" and {len(differ) - _TOLD} more" if len(differ) > _TOLD else ""
     kinds = (f"{experiment.training.part} of {system.describe(experiment)}" for experiment in (found, wanted))
-    raise BadFile(run.path, "is {}, this run needs {}: ".format(*kinds) + f"{told}{more}. Move it away, and train again")
+    raise BadFile(
+        run.path, "is {}, this run needs {}: ".format(*kinds) + f"{told}{more}. Move it away, and train again"
+    )
 
 
 def count(run: Run) -> None:
@@ -97,9 +103,7 @@ def _kind(metadata: dict, wanted: Experiment, system: ModuleType) -> str:
     return system.describe(configs.from_dict(Experiment, metadata["experiment"]))
 
 
-def assemble(
-    model: nn.Module, run: Run, trained: list[Run], experiment: Experiment, system: ModuleType
-) -> nn.Module:
+def assemble(model: nn.Module, run: Run, trained: list[Run], experiment: Experiment, system: ModuleType) -> nn.Module:
     """The whole model, in eval mode, of its parts; written as the checkpoint of their run.
 
     Raises BadFile for a part that is of another model, or knows the statistics of other data.

@@ -1,4 +1,4 @@
-"""Which of two clips? A pair at a time, without names; votes are written as they are given, and told at the end only."""
+"""Which of two clips? A pair at a time, without names; votes are written as they are given, and told at the end."""
 
 from html import escape
 
