@@ -20,7 +20,7 @@ def sizes(
     spans, others = [], []
     for ax, (what, values) in zip(row[0], found.items()):
         ax.axhline(mark, color=style.BASELINE, linestyle="--", linewidth=1.4, label="a mixture per bin")
-        _line(ax, values, OURS, "o-", "here", above=True)
+        _line(ax, values, OURS, "o-", "here", places=(7,))
         ax.set_xscale("log", base=2)
         shown = sorted({*values, *published.get(what, {})})
         ax.set_xticks(shown, [str(n) for n in shown], fontsize=8)
@@ -30,7 +30,7 @@ def sizes(
         if what in published:
             others.append(ax.twinx())
             label = "published: LJSpeech, its own unit"
-            _line(others[-1], published[what], style.REFERENCE, "s:", label, above=False)
+            _line(others[-1], published[what], style.REFERENCE, "s:", label, places=(-13, 7))
     low, high = (f(v for span in spans for v in span) for f in (min, max))
     row[0, 0].set_ylim(low - 0.35 * (high - low), max(high, mark) + 0.45 * (high - low))
     row[0, 0].set_ylabel("nats per value")
@@ -54,7 +54,7 @@ def ablation(
     figure, row = style.panels(1, len(panels), height=3.4)
     for ax, (name, series) in zip(row[0], panels.items()):
         for (label, values), colour, look in zip(series.items(), (OURS, style.BASELINE), ("o-", "s--")):
-            _line(ax, dict(zip(numbers, values)), colour, look, label, above=colour == OURS)
+            _line(ax, dict(zip(numbers, values)), colour, look, label, places=(7,) if colour == OURS else ())
         for label, value in marks.get(name, {}).items():
             ax.axhline(value, color=style.REFERENCE, linestyle=":", linewidth=1.4, label=label)
         ax.set_xticks(list(numbers))
@@ -65,12 +65,12 @@ def ablation(
     return figure
 
 
-def _line(ax, values: Mapping[int, float], colour, marks: str, label: str, above: bool) -> None:
-    """{x: y} in the order of x, each y printed beside its mark."""
+def _line(ax, values: Mapping[int, float], colour, marks: str, label: str, places: Sequence[int]) -> None:
+    """{x: y} in the order of x; each y printed beside its mark, in turn so many points above it as `places` say."""
     at = sorted(values)
     ax.plot(at, [values[x] for x in at], marks, color=colour, markersize=5, label=label)
-    for x in at:
-        place = {"xytext": (0, 7 if above else -13), "textcoords": "offset points", "ha": "center", "fontsize": 8}
+    for k, x in enumerate(at if places else ()):
+        place = {"xytext": (0, places[k % len(places)]), "textcoords": "offset points", "ha": "center", "fontsize": 8}
         ax.annotate(f"{values[x]:.3f}", (x, values[x]), color=colour, **place)
 
 

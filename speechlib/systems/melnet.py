@@ -140,9 +140,7 @@ def say(trained: Trained, speakers: Sequence[int], seconds: float, **drawing) ->
 
 def said(data: Data, kind: str, utterances: Sequence[int], seconds: float) -> list[Tensor]:
     """The mark for all that is drawn: the first seconds of recordings (indices), their features a wave likewise."""
-    config = data.pack.config_of(kind)
-    T = round(seconds * config.frame_rate)
-    return [to_audio(data.pack.features(i, kind)[:, :T].cpu(), config) for i in utterances]
+    return list(to_audio(_beginnings(data, kind, utterances, seconds), data.pack.config_of(kind)))
 
 
 def outlined(
@@ -151,12 +149,16 @@ def outlined(
     """The first seconds of recordings (indices) with nothing of them but their first n_real tiers: clips (S,) whose
     rest is drawn, and clips whose rest is straight lines, by Griffin-Lim."""
     pack, kind = trained.data.pack, trained.experiment.inputs
-    config = pack.config_of(kind)
-    T = round(seconds * config.frame_rate)
-    features = torch.stack([pack.features(i, kind)[:, :T].cpu() for i in utterances])
+    config, features = pack.config_of(kind), _beginnings(trained.data, kind, utterances, seconds)
     told = torch.as_tensor(pack.speaker[list(utterances)]) if trained.model.sizes["n_speakers"] else None
     made = upsample(trained.model, features, n_real, speaker=told, **drawing).features
     return list(to_audio(made, config)), list(to_audio(stretch(trained.model, features, n_real), config))
+
+
+def _beginnings(data: Data, kind: str, utterances: Sequence[int], seconds: float) -> Tensor:
+    """Features (B, F, T) of the first seconds of utterances that last so long (`lasting`)."""
+    T = round(seconds * data.pack.config_of(kind).frame_rate)
+    return torch.stack([data.pack.features(i, kind)[:, :T].cpu() for i in utterances])
 
 
 def lasting(data: Data, kind: str, seconds: float, n: int, part: str = "val") -> list[int]:
