@@ -195,7 +195,7 @@ def _experiments(options) -> list:
         return [presets.get(options.system, options.preset, *given)]
     if options.system != "melnet":
         raise SpeechlibError(f"--from-yaml reads trainings of a MelNet, not of {options.system!r}")
-    found = list(presets.read_yaml(options.from_yaml, *given).values())
+    found = list(presets.read_melnet_yaml(options.from_yaml, *given).values())
     if options.tiers and len(found) > 1:
         raise SpeechlibError(f"--tier is of one training, {options.from_yaml} holds {len(found)}: give one file")
     return found

@@ -82,7 +82,7 @@ def folder(tmp_path):
 
 
 def test_every_shipped_configuration_is_read(folder):
-    found = presets.read_yaml(folder)
+    found = presets.read_melnet_yaml(folder)
     assert sorted(found) == sorted(SHIPPED)
     for file, (_, rate, ref, layers, hidden, gmm, batch, accumulation, lr) in SHIPPED.items():
         one = found[file]
@@ -99,16 +99,16 @@ def test_every_shipped_configuration_is_read(folder):
 
 def test_what_a_file_leaves_out_has_a_default(folder):
     """Mistake 8: the documented template lacks accumulation_steps and evaluation_iterations."""
-    its = presets.read_yaml(folder / "template_training.yml")["template_training"].training
+    its = presets.read_melnet_yaml(folder / "template_training.yml")["template_training"].training
     assert (its.accumulate, its.validate_every, its.checkpoint_every, its.log_every) == (1, 1_040, 1_000, 50)
     assert its.steps == 2 * round(0.95 * 2_703)  # of LibriSpeech's dev-clean
-    seen = presets.read_yaml(folder / "ljspeech_v2.yml")["ljspeech_v2"].training
+    seen = presets.read_melnet_yaml(folder / "ljspeech_v2.yml")["ljspeech_v2"].training
     assert (seen.steps, seen.validate_every, seen.log_every) == (2 * 12_445 // 16, 65, 3)
 
 
 def test_runs_of_one_name_do_not_meet(folder):
     """Mistake 8: v4 calls itself v3, and their runs overwrote each other."""
-    found = presets.read_yaml(folder)
+    found = presets.read_melnet_yaml(folder)
     assert found["ljspeech_v4"].preset == "dljspeech_t6_l16.7.6.5.4.4_hd200_gmm16"
     assert len({runs.identity(configs.to_dict(one)) for one in found.values()}) == len(found)
 
@@ -117,19 +117,19 @@ def test_they_are_our_presets_of_the_same_names(folder):
     """But for the bands: torchaudio's there, Slaney's here; and how often is logged."""
     rhythm = {"steps": 1, "log_every": 1, "validate_every": 1, "checkpoint_every": 1}
     for name in ("ljspeech_v1", "ljspeech_v2", "ljspeech_v3", "ljspeech_v4", "ljspeech_v5", "librispeech_v1"):
-        own, read = presets.get("melnet", name), presets.read_yaml(folder / f"{name}.yml")[name]
+        own, read = presets.get("melnet", name), presets.read_melnet_yaml(folder / f"{name}.yml")[name]
         assert own.model == read.model
         assert replace(own.training, **rhythm) == replace(read.training, **rhythm)
         assert own.training.steps == read.training.steps or name.startswith("libri")
 
 
 def test_where_the_corpora_are(folder):
-    found = presets.read_yaml(folder)
+    found = presets.read_melnet_yaml(folder)
     places = {file: (found[file].corpus.name, found[file].corpus.root) for file in found}
     assert places["ljspeech_v1"] == ("ljspeech", "datasets/ljspeech/")
     assert places["librispeech_v2"] == ("librispeech", "datasets/librispeech/LibriSpeech/dev-clean")
     assert places["podcast_v3"] == ("folder", "datasets/Podcast/")
-    elsewhere = presets.read_yaml(folder / "podcast_v3.yml", "toy", "", 3, {"training.steps": 5})["podcast_v3"]
+    elsewhere = presets.read_melnet_yaml(folder / "podcast_v3.yml", "toy", "", 3, {"training.steps": 5})["podcast_v3"]
     assert (elsewhere.corpus.name, elsewhere.corpus.root, elsewhere.seed) == ("toy", "", 3)
     assert elsewhere.training.steps == 5
     assert elsewhere.preset == "dtoy_t6_l12.5.4.3.2.2_hd200_gmm10"
@@ -138,7 +138,7 @@ def test_where_the_corpora_are(folder):
 @pytest.mark.parametrize("file", SHIPPED)
 def test_every_shipped_configuration_trains_a_step(folder, file):
     """At a reduced size: mistake 8 is that the template, and five others, could not."""
-    experiment = presets.read_yaml(folder / f"{file}.yml", changes={"model.hidden": 4})[file]
+    experiment = presets.read_melnet_yaml(folder / f"{file}.yml", changes={"model.hidden": 4})[file]
     torch.manual_seed(0)
     model = MelNet(experiment.model, experiment.pack.features[0].n_mels).train()
     x, nobody = torch.randn(1, 256, 24), torch.zeros(1, dtype=torch.long)
@@ -178,15 +178,15 @@ def test_files_that_cannot_be_used(tmp_path, made, error):
     """The error names the file."""
     (tmp_path / "one.yml").write_text(made)
     with pytest.raises(BadFile, match=error) as caught:
-        presets.read_yaml(tmp_path / "one.yml")
+        presets.read_melnet_yaml(tmp_path / "one.yml")
     assert str(caught.value).startswith(str(tmp_path / "one.yml"))
 
 
 def test_no_files(tmp_path):
     with pytest.raises(BadFile, match="does not exist"):
-        presets.read_yaml(tmp_path / "none.yml")
+        presets.read_melnet_yaml(tmp_path / "none.yml")
     with pytest.raises(BadFile, match=r"holds no \.yml file"):
-        presets.read_yaml(tmp_path)
+        presets.read_melnet_yaml(tmp_path)
 
 
 def test_a_folder_is_trained_by_one_command(voices, folder, monkeypatch, capsys):
@@ -204,7 +204,7 @@ def test_a_folder_is_trained_by_one_command(voices, folder, monkeypatch, capsys)
     found = {run.preset: run for run in runs.list_runs()}
     assert sorted(found) == ["dfolder_t1_l3_hd2_gmm2", "dfolder_t3_l2.3.4_hd2_gmm2"]
     assert {run.status for run in found.values()} == {"done"}
-    experiment = presets.read_yaml(folder / "dummymodel_podcast.yml")["dummymodel_podcast"]
+    experiment = presets.read_melnet_yaml(folder / "dummymodel_podcast.yml")["dummymodel_podcast"]
     assert presets.command(experiment).startswith("python -m speechlib train melnet --preset paper ")
     capsys.readouterr()
     assert main([*train, str(folder), "--tier", "1"]) == 2

@@ -108,7 +108,7 @@ class Source:
     logging: Logging = field(default_factory=Logging)
 
 
-def read_yaml(
+def read_melnet_yaml(
     path: str | Path, corpus: str = "", corpus_root: str = "", seed: int = 0, changes: dict[str, Any] | None = None
 ) -> dict[str, Experiment]:
     """Name -> experiment of such a file, or of every one in a folder: names are those of the files, and what lists the

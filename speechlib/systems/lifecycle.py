@@ -150,6 +150,7 @@ def train_part(experiment: Experiment, part: str, progress: Progress | None = No
 
 
 def _finish(run: Run, experiment: Experiment, progress: Progress | None, data: Data | None) -> Run:
+    """Train and evaluate in the folder of `run`, or wait for another process that does."""
     process = training.start_accelerator()
     with run.locked() if process.is_main_process else nullcontext():
         process.wait_for_everyone()

@@ -47,17 +47,13 @@ def progresses(
     experiment: Experiment, system: ModuleType, progress: Progress | None
 ) -> Iterator[tuple[str, Progress | None]]:
     """Each part with a progress of its own, which counts the steps of all."""
-    parts, steps = names(experiment, system), experiment.training.steps
-    for before, part in enumerate(parts):
-        yield (
-            part,
-            progress
-            and (
-                lambda done, of, text="", before=before, part=part: progress(
-                    before * steps + done, len(parts) * steps, f"{part} {text}"
-                )
-            ),
-        )
+    known, steps = names(experiment, system), experiment.training.steps
+    for k, part in enumerate(known):
+
+        def tell(done: int, _of: int, text: str = "", before: int = k * steps, part: str = part) -> None:
+            progress(before + done, len(known) * steps, f"{part} {text}")
+
+        yield part, progress and tell
 
 
 def check(run: Run, found: Experiment, wanted: Experiment, system: ModuleType) -> None:

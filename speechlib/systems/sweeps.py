@@ -30,8 +30,10 @@ def sweep(experiments: Iterable[Experiment], jobs: int = 1, progress: Progress |
     total = sum(experiment.training.steps for experiment in experiments)
 
     def one(i: int) -> Run:
-        def tell(done: int, _of: int, text: str = "") -> None:
-            steps[i] = done
+        own = experiments[i].training.steps
+
+        def tell(done: int, of: int, text: str = "") -> None:
+            steps[i] = done * own // max(of, 1)  # of several stages, or of what is packed first
             if progress:
                 progress(sum(steps.values()), total, f"{i + 1}/{len(experiments)} {text}")
 
@@ -43,7 +45,7 @@ def sweep(experiments: Iterable[Experiment], jobs: int = 1, progress: Progress |
                 _train_elsewhere(experiments[i], tell)
         except Exception as error:
             run.mark("failed", reason=str(error) or type(error).__name__)
-        tell(experiments[i].training.steps, 0)
+        tell(own, own)
         return run
 
     if jobs == 1:
