@@ -25,6 +25,7 @@ def sizes(
         shown = sorted({*values, *published.get(what, {})})
         ax.set_xticks(shown, [str(n) for n in shown], fontsize=8)
         ax.minorticks_off()
+        ax.margins(x=0.08)
         ax.set_xlabel(what)
         spans.append(list(values.values()))
         if what in published:
@@ -58,7 +59,9 @@ def ablation(
         for label, value in marks.get(name, {}).items():
             ax.axhline(value, color=style.REFERENCE, linestyle=":", linewidth=1.4, label=label)
         ax.set_xticks(list(numbers))
-        ax.margins(x=0.15, y=0.3)
+        ax.margins(x=0.15, y=0.25)
+        if marks.get(name):
+            ax.set_ylim(bottom=0)
         ax.set(xlabel="tiers")
         ax.set_title(name, fontsize=10)
         ax.legend(fontsize=8)
