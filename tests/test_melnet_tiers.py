@@ -205,13 +205,15 @@ def test_a_tier_alone_is_the_one_that_begins_in_company():
         systems.blank(experiment(**{"training.part": "tier_9"}))
 
 
-def test_names_are_those_of_the_source_system():
+def test_names_are_those_of_the_source_system(capsys):
     """Its folder of figure 6.1, and of 6.6: layers as it counts them."""
     v1 = architecture(PRESETS["ljspeech_v1"])
     assert v1 == "dljspeech_t6_l12.5.4.3.2.2_hd200_gmm10"
     assert architecture(PRESETS["source"]) == "dljspeech_t6_l12.7.6.5.4.4_hd200_gmm10"
     assert systems.describe(PRESETS["ljspeech_v1"]) == v1
     assert systems.describe(presets.get("vqvae", "smoke")) == ""
+    assert main(["summary", "melnet", "--preset", "smoke"]) == 0
+    assert capsys.readouterr().out.endswith("parameters\ndtoy_t3_l3.2.2_hd24_gmm5\n")
 
 
 def test_what_is_absent_costs_nothing(whole):
