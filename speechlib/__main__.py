@@ -65,6 +65,12 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--seed", type=int, default=0, help="of weights, batches and noise (default: 0)")
     command.add_argument("--set", dest="changes", action="append", default=[], metavar="NAME=VALUE",
                          help="a field by its dotted name: model.codebook_size=100; several are possible")  # fmt: skip
+    command.add_argument("--tiers-in-order", action="store_true",
+                         help="of a MelNet: each by itself, in a folder of its own inside the run")  # fmt: skip
+    command.add_argument("--tier", dest="tiers", type=int, nargs="+", default=[], metavar="N",
+                         help="of these that or those only, from 1 on; the last one completes the whole")  # fmt: skip
+    command.add_argument("--from-yaml", metavar="FILE|FOLDER",
+                         help="a training file of MelNet's source system, or all in a folder")  # fmt: skip
 
     command = add(_sweep, "train many: a YAML file of a sweep, or one of the named sets")
     command.add_argument("sweep", metavar="FILE.yml|SET")
@@ -147,43 +153,72 @@ def _list(options) -> None:
     if options.json:
         print(json.dumps(rows, indent=2, ensure_ascii=False))
     for row in [] if options.json else rows:
-        numbers = (f"{key} {index_page.number(value)}" for key, value in row["summary"].items() if key in _TOLD)
-        print(f"{row['name']:44} {row['status']:12} {row['reason'] or '  '.join(numbers)}".rstrip())
+        numbers = [f"{key} {index_page.number(value)}" for key, value in row["summary"].items() if key in _TOLD]
+        told = [row["description"], *(numbers or (f"{name} {state}" for name, state in row["parts"].items()))]
+        print(f"{row['name']:44} {row['status']:12} {row['reason'] or '  '.join(filter(None, told))}".rstrip())
 
 
 _TOLD = ("nmi", "kmeans_nmi", "bigram_diagonal", "codes_used", "perplexity", "reconstruction")
-_TOLD += ("bits", "log_mel_distance", "noise_log_mel_distance", "pitch_kept", "steps")
+_TOLD += ("nll", "bits", "log_mel_distance", "noise_log_mel_distance", "pitch_kept", "steps")
 
 
 def _run_row(run) -> dict:
-    from . import runs
+    from . import runs, systems
 
     if isinstance(run, runs.Unreadable):
         row = {"name": run.path.name, "system": None, "preset": None, "seed": None, "status": "unreadable"}
-        return row | {"reason": run.reason, "summary": {}}
+        return row | {"reason": run.reason, "summary": {}, "description": "", "parts": {}}
     keys = ("name", "system", "preset", "seed", "status", "reason", "step", "summary")
-    return {key: getattr(run, key) for key in keys}
+    row = {key: getattr(run, key) for key in keys} | {"description": systems.describe(systems.experiment_of(run))}
+    return row | {"parts": {part.name: f"{part.status} at {part.step}" for part in run.parts()}}
 
 
 def _train(options) -> int:
     from . import systems, training
 
-    run = systems.train(_experiment(options), training.bar())
-    return _report([run]) if training.start_accelerator().is_main_process else 0  # several devices: one tells
+    experiments = _experiments(options)
+    if len(experiments) > 1:
+        found = systems.sweep(experiments, progress=training.bar())
+    else:
+        found = [_train_one(experiments[0], options.tiers)]
+    return _report(found) if training.start_accelerator().is_main_process else 0  # several devices: one tells
 
 
-def _experiment(options):
+def _train_one(experiment, tiers: list[int]):
+    """The finished run; with `tiers` that of the last of them, or the whole where no other is left to be trained."""
+    from . import runs, systems, training
+
+    for tier in tiers:
+        part = systems.train_part(experiment, f"tier_{tier}", training.bar(f"tier {tier}"))
+    if tiers:
+        done = [run for run in runs.create(experiment).parts() if run.status == "done"]
+        if len(done) < experiment.model.n_tiers:
+            return part
+    return systems.train(experiment, training.bar())
+
+
+def _experiments(options) -> list:
     from . import presets
 
     changes = dict(_change(text) for text in options.changes)
-    return presets.get(options.system, options.preset, options.corpus, options.corpus_root, options.seed, changes)
+    if options.tiers or options.tiers_in_order:
+        changes["training.part"] = "each"
+    given = (options.corpus, options.corpus_root, options.seed, changes)
+    if not options.from_yaml:
+        return [presets.get(options.system, options.preset, *given)]
+    if options.system != "melnet":
+        raise SpeechlibError(f"--from-yaml reads trainings of a MelNet, not of {options.system!r}")
+    found = list(presets.read_melnet_yaml(options.from_yaml, *given).values())
+    if options.tiers and len(found) > 1:
+        raise SpeechlibError(f"--tier is of one training, {options.from_yaml} holds {len(found)}: give one file")
+    return found
 
 
 def _sweep(options) -> int:
     from . import presets, systems, training
 
     corpus = (options.corpus, options.corpus_root)
-    if options.sweep in (known := (*presets.SETS, presets.VAE_SIZES)):
+    if options.sweep in (known := presets.NAMED_SETS):
         experiments = presets.named_set(options.sweep, options.preset or "paper", *corpus)
     elif Path(options.sweep).suffix not in (".yml", ".yaml"):
         raise SpeechlibError(f"no sweep {options.sweep!r}: give a .yml file or one of {', '.join(known)}")
@@ -212,6 +247,8 @@ def _summary(options) -> None:
     print(table.to_string())
     shapes = f"; shapes for one crop of {experiment.training.n_frames} frames" if "output" in table else ""
     print(f"{table['parameters'].sum():,} parameters{shapes}")
+    if name := systems.describe(experiment):
+        print(name)
     if callable(field):
         seen = field()
         print(f"a code sees {seen.frames_per_code} frames; a frame is drawn from {seen.codes_per_frame} code(s)")

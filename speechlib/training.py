@@ -60,6 +60,7 @@ class TrainingConfig:
     record_every: int = 100  # steps between two recordings
     start_from: str = ""  # weights to begin with: the name of a shipped checkpoint, or a path of one
     frozen: tuple[str, ...] = ()  # submodules that stay as they begin: neither weights nor buffers of theirs move
+    part: str = ""  # of the model (melnet: tier_1, ...): the only one trained; each: one after the other, by itself
 
     def __post_init__(self):
         for name, known in (

@@ -15,6 +15,7 @@ from .lifecycle import (
     SYSTEMS,
     blank,
     build,
+    describe,
     evaluate,
     experiment_of,
     load,
@@ -23,6 +24,7 @@ from .lifecycle import (
     source_of,
     summary,
     train,
+    train_part,
 )
 from .prior import code_bits
 from .sweeps import sweep
@@ -41,6 +43,7 @@ __all__ = [
     "convert",
     "convert_file",
     "crops",
+    "describe",
     "encode",
     "evaluate",
     "experiment_of",
@@ -58,5 +61,6 @@ __all__ = [
     "sweep",
     "tokens",
     "train",
+    "train_part",
     "voicing",
 ]

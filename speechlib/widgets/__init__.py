@@ -4,6 +4,7 @@ from .attributes import attribute_explorer
 from .codebook import code_players, codebook_explorer
 from .explorers import alignment_explorer, corpus_browser, reconstruction_explorer
 from .latents import interpolation_explorer
+from .listening_test import listening_test
 from .melnet import melnet_explorer, melnet_painting
 from .painting import Painting
 from .players import key_numbers, player, players
@@ -21,6 +22,7 @@ __all__ = [
     "corpus_browser",
     "interpolation_explorer",
     "key_numbers",
+    "listening_test",
     "melnet_explorer",
     "melnet_painting",
     "player",
