@@ -5,7 +5,7 @@ so nothing may be allocated inside. The loops release the GIL: threads run them 
 Python's would check each one.
 
 Machine code is kept for the next process, as with `cache=True`. Numba looks for changes in the file of a function only,
-while a loop contains whatever it calls from other files: here a change in any file of its room counts, and one in this file.
+while a loop contains whatever it calls from other files: here a change in any file of its room, or in this one, counts.
 """
 
 import hashlib

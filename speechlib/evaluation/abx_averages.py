@@ -1,0 +1,178 @@
+"""From the cells of ABX to one number, in the two orders that tools use, and how far chance moves it.
+
+Phone pairs are ordered: the error of (phone, other) has x and a of `phone`, that of (other, phone) is a number of its
+own ("asymmetric"), and the overall error is the mean of all of them, as in every tool.
+
+    order "zerospeech"   over contexts for each pair of speakers, over pairs of speakers, over pairs of phones: the
+                         scorers of ZeroSpeech 2017, 2019 and 2020
+    order "libri-light"  over contexts and speakers of x in one, over speakers of a and b, over pairs of phones:
+                         libri-light, ZeroSpeech 2021, fastabx
+
+Within speakers both are the same.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import csr_array
+
+from ..errors import SpeechlibError, UnknownName
+
+ORDERS = ("zerospeech", "libri-light")
+UNITS = ("speaker", "context")
+_AT_ONCE = 50  # draws of the bootstrap
+
+
+def overall(cells: pd.DataFrame, order: str = "zerospeech") -> float:
+    """Percent."""
+    return float(_pairs(cells, order)[1].mean())
+
+
+def phone_pairs(cells: pd.DataFrame, order: str = "zerospeech", symmetric: bool = False) -> pd.DataFrame:
+    """Percent for each phone (rows: that of x and a) against each other one (columns); NaN where no triple has both.
+
+    `symmetric` takes the mean of both directions (of the one that is there).
+    """
+    pairs, errors = _pairs(cells, order)
+    table = pairs.assign(error=errors[:, 0]).pivot(index="phone", columns="other", values="error")
+    names = sorted(set(table.index) | set(table.columns))
+    table = table.reindex(index=names, columns=names)
+    if symmetric:
+        both = np.stack([table.to_numpy(), table.to_numpy().T])
+        known = (~np.isnan(both)).sum(axis=0)
+        mean = np.where(known > 0, np.nansum(both, axis=0) / np.maximum(known, 1), np.nan)
+        table = pd.DataFrame(mean, index=names, columns=names)
+    return table.rename_axis(index="phone", columns="other")
+
+
+def by_speaker(cells: pd.DataFrame, order: str = "zerospeech") -> pd.DataFrame:
+    """Percent for each speaker: `compared`, the cells whose a and b are theirs; `asked`, those whose x is."""
+    names = sorted(set(cells["speaker"]) | set(cells["speaker_x"]))
+    rows = {}
+    for name in names:
+        of = {"compared": cells[cells["speaker"] == name], "asked": cells[cells["speaker_x"] == name]}
+        rows[name] = {what: overall(some, order) if len(some) else np.nan for what, some in of.items()}
+        rows[name]["triples"] = int(of["compared"]["triples"].sum())
+    return pd.DataFrame(rows).T.rename_axis("speaker").astype({"triples": int})
+
+
+class Interval(NamedTuple):
+    low: float
+    high: float
+    drawn: int  # speakers or contexts that were drawn from
+    unit: str
+
+
+def interval(
+    cells: pd.DataFrame,
+    against: pd.DataFrame | None = None,
+    unit: str = "speaker",
+    order: str = "zerospeech",
+    n: int = 500,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """What the overall error might have been with other speakers or other words: percentiles of `n` bootstrap draws.
+
+    unit "speaker": as many speakers as there are, drawn with repetition; one drawn twice counts twice wherever they
+    speak (x, or a and b), and is not compared with themselves. It tells of new voices, and of three voices little:
+    draws from a handful are few different ones, and the interval comes out too narrow. unit "context": the contexts,
+    whose tokens are all different, so that this tells of new words by the same speakers.
+
+    `against` (cells of the same items in another representation): the interval of the difference, cells - against,
+    under the same draws. Raises SpeechlibError with one speaker or context, and where the cells are others.
+    """
+    if unit not in UNITS:
+        raise UnknownName("unit of the bootstrap", unit, UNITS)
+    keys = [name for name in cells.columns if name not in ("error", "triples")]
+    if against is not None and not cells[keys].astype(str).equals(against.reindex(columns=keys).astype(str)):
+        raise SpeechlibError(
+            f"{len(cells)} cells are compared with {len(against)}, and they are not of the same tokens: cut both "
+            "representations with the same items and empty='nearest'"
+        )
+    drawn = _draws(cells, unit, n, seed)
+    errors = cells["error"].to_numpy()[:, None] - (0 if against is None else against["error"].to_numpy()[:, None])
+    found = []
+    for k in range(0, n, _AT_ONCE):
+        times = {name: of[:, k : k + _AT_ONCE] for name, of in drawn.items()}
+        pairs = _pairs(cells, order, errors, times)[1]
+        found.append(np.nanmean(pairs[:, ~np.isnan(pairs).all(axis=0)], axis=0))  # one voice n times: no pairs
+    found = np.concatenate(found)
+    if not len(found):
+        raise SpeechlibError(f"none of {n} draws has two {unit}s to compare: draw more often (n)")
+    low, high = np.percentile(found, [50 - 50 * level, 50 + 50 * level])
+    return Interval(float(low), float(high), len(next(iter(drawn.values()))), unit)
+
+
+def _draws(cells: pd.DataFrame, unit: str, n: int, seed: int) -> dict[str, np.ndarray]:
+    """How often each speaker or context is drawn, (its number, n)."""
+    numbers = _numbers(cells)
+    if unit == "context" and len(_context(cells)) == 0:
+        raise SpeechlibError("these cells have no contexts (context='any'): draw speakers")
+    drawn = ("speaker", "speaker_x") if unit == "speaker" else ("context",)
+    size = 1 + max(int(numbers[name].max()) for name in drawn)
+    if size < 2:
+        raise SpeechlibError(f"the bootstrap draws {unit}s, and there is one only")
+    rng = np.random.default_rng(seed)
+    return {unit: rng.multinomial(size, np.full(size, 1 / size), n).T.astype(np.float64)}
+
+
+def _context(cells: pd.DataFrame) -> list[str]:
+    return [name for name in ("previous", "next") if name in cells]
+
+
+def _numbers(cells: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Pair, context and speakers of each cell as numbers from 0; speakers share theirs."""
+    both = pd.concat([cells["speaker"].astype(str), cells["speaker_x"].astype(str)])
+    speakers = pd.factorize(both, sort=True)[0]
+    numbers = {"pair": ["phone", "other"], "context": _context(cells)}
+    numbers = {name: _number(cells, columns) for name, columns in numbers.items()}
+    return numbers | {"speaker": speakers[: len(cells)], "speaker_x": speakers[len(cells) :]}
+
+
+def _number(rows: pd.DataFrame, columns: list[str]) -> np.ndarray:
+    """Of each row the number of its combination of `columns`, counted from 0."""
+    return rows.groupby(columns, observed=True).ngroup().to_numpy() if columns else np.zeros(len(rows), np.int64)
+
+
+def _pairs(
+    cells: pd.DataFrame,
+    order: str,
+    errors: np.ndarray | None = None,
+    times: dict[str, np.ndarray] | None = None,
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """(phone, other) of each pair of phones, and its error (pairs, n) where each speaker or context counts `times`
+    (its number, n); NaN where what was drawn has none."""
+    if order not in ORDERS:
+        raise UnknownName("order of averaging", order, ORDERS)
+    errors = cells["error"].to_numpy()[:, None] if errors is None else errors
+    numbers, times = _numbers(cells), times or {}
+    within = np.array_equal(numbers["speaker"], numbers["speaker_x"])
+    voice = times.get("speaker")
+    kept = ["pair", "speaker", "speaker_x"] if order == "zerospeech" else ["pair", "speaker"]
+    weights = np.ones((1, 1)) if "context" not in times else times["context"][numbers["context"]]
+    if voice is not None and order == "libri-light" and not within:
+        weights = weights * voice[numbers["speaker_x"]]
+    errors, weights, numbers = _mean(errors, weights, numbers, kept)
+    if voice is not None:
+        weights = weights * voice[numbers["speaker"]]
+        if order == "zerospeech" and not within:
+            weights = weights * voice[numbers["speaker_x"]]
+    errors, weights, _ = _mean(errors, weights, numbers, ["pair"])
+    pairs = cells[["phone", "other"]].drop_duplicates().sort_values(["phone", "other"]).reset_index(drop=True)
+    return pairs, np.where(weights > 0, errors, np.nan)
+
+
+def _mean(errors: np.ndarray, weights: np.ndarray, numbers: dict[str, np.ndarray], keys: list[str]):
+    """Weighted means of errors (R, n) over rows that agree in `keys`: (G, n), whether each has any weight, and the
+    numbers of each group."""
+    group = _number(pd.DataFrame({key: numbers[key] for key in keys}), keys)
+    n_groups = int(group.max()) + 1
+    member = csr_array((np.ones(len(group)), (group, np.arange(len(group)))), shape=(n_groups, len(group)))
+    weights = np.broadcast_to(weights, (len(group), weights.shape[1]))
+    total = member @ weights
+    mean = (member @ (weights * errors)) / np.where(total > 0, total, 1)
+    first = np.empty(n_groups, np.int64)
+    first[group[::-1]] = np.arange(len(group))[::-1]
+    return mean, (total > 0).astype(np.float64), {key: numbers[key][first] for key in keys}
