@@ -104,10 +104,18 @@ def test_items_are_phones_between_phones():
     assert wide["phone"].tolist() == ["AH", "K"]
 
 
+class SmallPack:
+    utterances, speakers, speaker = ("u0", "u1"), ("r", "s"), np.array([0, 1])
+
+    def __len__(self):
+        return 2
+
+    def phones(self, i):
+        return SPOKEN if i == 1 else []
+
+
 def test_items_of_packs_and_of_cuts_are_the_same():
-    phones = lambda i: SPOKEN if i == 1 else []  # noqa: E731
-    pack = SimpleNamespace(utterances=["u0", "u1"], speakers=["r", "s"], speaker=np.array([0, 1]), phones=phones)
-    pack.__class__ = type("Pack", (SimpleNamespace,), {"__len__": lambda self: 2})
+    pack = SmallPack()
     said = [SimpleNamespace(speaker="r", alignment=None), SimpleNamespace(speaker="s", alignment={"phone": SPOKEN})]
     cuts = [SimpleNamespace(id=f"u{k}", supervisions=[one]) for k, one in enumerate(said)]
     pd.testing.assert_frame_equal(items_of(pack), items_of_cuts(cuts))
@@ -123,13 +131,19 @@ def test_items_of_real_speech_are_those_of_its_item_file(real_data):
     """arctic.item was made by others from the same labels, in steps of 10 ms."""
     wanted = read_items(real_data / "arctic16k" / "arctic.item")
     paths = sorted((real_data / "arctic16k" / "slt").glob("*.phn"))[:40]
-    spoken = [(f"slt_{path.stem.removeprefix('slt_')}", "slt", labels.read_phn(path)["phone"]) for path in paths]
+    spoken = [(f"slt_{path.stem}", "slt", labels.read_phn(path)["phone"]) for path in paths]
     wanted = wanted[wanted["file"].isin([name for name, *_ in spoken])].reset_index(drop=True)
     assert len(wanted) > 500
     found = items_from(spoken)
     for name in ("file", "phone", "previous", "next", "speaker"):
         assert found[name].tolist() == wanted[name].tolist()
     np.testing.assert_allclose(found[["onset", "offset"]], wanted[["onset", "offset"]], atol=1e-4)
+
+
+@pytest.mark.real
+def test_the_items_of_zerospeech_are_read(real_data):
+    items = read_items(real_data / "zerospeech_mini" / "2019" / "ABXTasks" / "english.item")
+    assert (len(items), items["speaker"].nunique(), items["file"].nunique()) == (340, 4, 12)
 
 
 # -- rows --------------------------------------------------------------------------------------------------------------

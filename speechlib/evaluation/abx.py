@@ -43,6 +43,10 @@ _COLUMNS = 2048  # of a block of local distances: with a batch of rows about as 
 _LARGEST = 4e9  # bytes of all distances of tokens
 
 
+class NoTriples(SpeechlibError):
+    """No triple can be made of the items: too few, or of one phone, or of one speaker."""
+
+
 def score(
     units: Units,
     speaker: str = "across",
@@ -62,8 +66,8 @@ def score(
     `max_size_group` tokens of a phone by a speaker in a context (libri-light: 10), drawn once for all roles; for each a
     at most `max_x_across` speakers of x (libri-light: 5). progress(done, total, text) counts blocks of alignments.
 
-    The same arguments give the same numbers with any number of `threads`. Raises SpeechlibError where there is no
-    cell, for rows that have no such distance, and for more tokens in a group than memory is made for.
+    The same arguments give the same numbers with any number of `threads`. Raises NoTriples where there is no cell, and
+    SpeechlibError for rows that have no such distance and for more tokens in a group than memory is made for.
     """
     for what, value, known in (("speaker", speaker, SPEAKERS), ("context", context, CONTEXTS)):
         if value not in known:
@@ -138,7 +142,7 @@ def _cells(tokens: pd.DataFrame, speaker: str, max_x_across: int | None, rng) ->
     if cells.empty:
         n = {name: tokens[name].nunique() for name in ("context", "speaker", "phone")}
         who = "one of them twice" if speaker == "within" else "and one of them by another speaker"
-        raise SpeechlibError(
+        raise NoTriples(
             f"no triple can be made of {len(tokens)} items ({n['phone']} phones, {n['speaker']} speakers, "
             f"{n['context']} contexts): it takes two phones by one speaker in one context, {who}. "
             "Take more items, or context='any'"

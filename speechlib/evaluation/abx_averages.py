@@ -21,7 +21,7 @@ from ..errors import SpeechlibError, UnknownName
 
 ORDERS = ("zerospeech", "libri-light")
 UNITS = ("speaker", "context")
-_AT_ONCE = 50  # draws of the bootstrap
+_AT_ONCE = 250  # draws of the bootstrap
 
 
 def overall(cells: pd.DataFrame, order: str = "zerospeech") -> float:
@@ -91,12 +91,13 @@ def interval(
             f"{len(cells)} cells are compared with {len(against)}, and they are not of the same tokens: cut both "
             "representations with the same items and empty='nearest'"
         )
-    drawn = _draws(cells, unit, n, seed)
+    numbers = _numbers(cells)
+    drawn = _draws(cells, numbers, unit, n, seed)
     errors = cells["error"].to_numpy()[:, None] - (0 if against is None else against["error"].to_numpy()[:, None])
     found = []
     for k in range(0, n, _AT_ONCE):
         times = {name: of[:, k : k + _AT_ONCE] for name, of in drawn.items()}
-        pairs = _pairs(cells, order, errors, times)[1]
+        pairs = _pairs(cells, order, errors, numbers, times)[1]
         found.append(np.nanmean(pairs[:, ~np.isnan(pairs).all(axis=0)], axis=0))  # one voice n times: no pairs
     found = np.concatenate(found)
     if not len(found):
@@ -105,9 +106,8 @@ def interval(
     return Interval(float(low), float(high), len(next(iter(drawn.values()))), unit)
 
 
-def _draws(cells: pd.DataFrame, unit: str, n: int, seed: int) -> dict[str, np.ndarray]:
+def _draws(cells: pd.DataFrame, numbers: dict, unit: str, n: int, seed: int) -> dict[str, np.ndarray]:
     """How often each speaker or context is drawn, (its number, n)."""
-    numbers = _numbers(cells)
     if unit == "context" and len(_context(cells)) == 0:
         raise SpeechlibError("these cells have no contexts (context='any'): draw speakers")
     drawn = ("speaker", "speaker_x") if unit == "speaker" else ("context",)
@@ -124,8 +124,9 @@ def _context(cells: pd.DataFrame) -> list[str]:
 
 def _numbers(cells: pd.DataFrame) -> dict[str, np.ndarray]:
     """Pair, context and speakers of each cell as numbers from 0; speakers share theirs."""
-    both = pd.concat([cells["speaker"].astype(str), cells["speaker_x"].astype(str)])
-    speakers = pd.factorize(both, sort=True)[0]
+    speakers = pd.factorize(pd.concat([cells["speaker"].astype(object), cells["speaker_x"].astype(object)]), sort=True)[
+        0
+    ]
     numbers = {"pair": ["phone", "other"], "context": _context(cells)}
     numbers = {name: _number(cells, columns) for name, columns in numbers.items()}
     return numbers | {"speaker": speakers[: len(cells)], "speaker_x": speakers[len(cells) :]}
@@ -140,6 +141,7 @@ def _pairs(
     cells: pd.DataFrame,
     order: str,
     errors: np.ndarray | None = None,
+    numbers: dict[str, np.ndarray] | None = None,
     times: dict[str, np.ndarray] | None = None,
 ) -> tuple[pd.DataFrame, np.ndarray]:
     """(phone, other) of each pair of phones, and its error (pairs, n) where each speaker or context counts `times`
@@ -147,32 +149,46 @@ def _pairs(
     if order not in ORDERS:
         raise UnknownName("order of averaging", order, ORDERS)
     errors = cells["error"].to_numpy()[:, None] if errors is None else errors
-    numbers, times = _numbers(cells), times or {}
+    numbers, times = numbers or _numbers(cells), times or {}
     within = np.array_equal(numbers["speaker"], numbers["speaker_x"])
-    voice = times.get("speaker")
-    kept = ["pair", "speaker", "speaker_x"] if order == "zerospeech" else ["pair", "speaker"]
-    weights = np.ones((1, 1)) if "context" not in times else times["context"][numbers["context"]]
+    voice, once = times.get("speaker"), np.ones((1, 1))
+    kept = ["pair", "speaker"] if order == "libri-light" else ["pair", "speaker", "speaker_x"]
     if voice is not None and order == "libri-light" and not within:
-        weights = weights * voice[numbers["speaker_x"]]
-    errors, weights, numbers = _mean(errors, weights, numbers, kept)
-    if voice is not None:
-        weights = weights * voice[numbers["speaker"]]
-        if order == "zerospeech" and not within:
-            weights = weights * voice[numbers["speaker_x"]]
-    errors, weights, _ = _mean(errors, weights, numbers, ["pair"])
+        first = numbers["speaker_x"], voice
+    else:
+        first = numbers["context"], times.get("context", once)
+    errors, weights, numbers = _mean(errors, once, *first, numbers, kept)
+    if voice is None:
+        second = np.zeros(len(errors), np.int64), once
+    elif order == "libri-light" or within:
+        second = numbers["speaker"], voice
+    else:  # of all pairs of speakers
+        second = (
+            numbers["speaker"] * len(voice) + numbers["speaker_x"],
+            (voice[:, None] * voice).reshape(-1, voice.shape[1]),
+        )
+    errors, weights, _ = _mean(errors, weights, *second, numbers, ["pair"])
     pairs = cells[["phone", "other"]].drop_duplicates().sort_values(["phone", "other"]).reset_index(drop=True)
     return pairs, np.where(weights > 0, errors, np.nan)
 
 
-def _mean(errors: np.ndarray, weights: np.ndarray, numbers: dict[str, np.ndarray], keys: list[str]):
-    """Weighted means of errors (R, n) over rows that agree in `keys`: (G, n), whether each has any weight, and the
-    numbers of each group."""
+def _mean(errors, weights, who: np.ndarray, times: np.ndarray, numbers: dict[str, np.ndarray], keys: list[str]):
+    """Means of errors (R, n) over rows that agree in `keys`, each weighing weights (R, n) * times[who] where times
+    (K, n) has several rows, and weights alone where it has one: (G, n), whether a group has any weight, and the numbers
+    of each group."""
     group = _number(pd.DataFrame({key: numbers[key] for key in keys}), keys)
-    n_groups = int(group.max()) + 1
-    member = csr_array((np.ones(len(group)), (group, np.arange(len(group)))), shape=(n_groups, len(group)))
-    weights = np.broadcast_to(weights, (len(group), weights.shape[1]))
-    total = member @ weights
-    mean = (member @ (weights * errors)) / np.where(total > 0, total, 1)
+    n_groups, n = int(group.max()) + 1, len(group)
+    who = who if len(times) > 1 else np.zeros(n, np.int64)
+    if errors.shape[1] == weights.shape[1] == 1:  # the draws differ in `times` only, which has few rows
+        shape, places = (n_groups, len(times)), (group, who)
+        weight = np.broadcast_to(weights[:, 0], n)
+        total = csr_array((weight, places), shape=shape) @ times
+        summed = csr_array((weight * errors[:, 0], places), shape=shape) @ times
+    else:
+        member = csr_array((np.ones(n), (group, np.arange(n))), shape=(n_groups, n))
+        weights = np.broadcast_to(weights * times[who], (n, max(errors.shape[1], weights.shape[1], times.shape[1])))
+        total, summed = member @ weights, member @ (weights * errors)
     first = np.empty(n_groups, np.int64)
-    first[group[::-1]] = np.arange(len(group))[::-1]
+    first[group[::-1]] = np.arange(n)[::-1]
+    mean = summed / np.where(total > 0, total, 1)
     return mean, (total > 0).astype(np.float64), {key: numbers[key][first] for key in keys}

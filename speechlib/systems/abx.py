@@ -1,0 +1,127 @@
+"""ABX of a trained system: what the features tell apart, and how much of it the encoder and its codes keep.
+
+compared = abx.compare(trained)          # every stage of the model on its validation part
+compared.table                           # percent within and across speakers, beside the features it was given
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+
+from .. import batches
+from ..errors import SpeechlibError
+from ..evaluation.abx import SPEAKERS, NoTriples, score
+from ..evaluation.abx_averages import by_speaker, interval, overall
+from ..evaluation.abx_items import cut, items_of
+from ..evaluation.tokens import step_seconds
+from ..features import frame_times
+from ..presets import WAVE
+from .codes import has_codes
+from .data import Trained, device_of
+
+_FEW = 5  # speakers: from fewer the bootstrap draws contexts
+
+
+class Stage(NamedTuple):
+    """One representation of utterances."""
+
+    rows: dict[str, np.ndarray]  # utterance -> vectors (T, D), or codes (T,)
+    rate: float  # rows per second
+    first: float  # seconds to the centre of row 0
+    distance: str  # see evaluation.abx
+
+
+class Compared(NamedTuple):
+    cells: dict[str, dict[str, pd.DataFrame]]  # stage -> "within", "across" (where they can be had) -> cells
+    table: pd.DataFrame  # a row per stage: see `compare`
+    counts: pd.DataFrame  # items of each stage, and what `cut` had to do with them
+
+
+@torch.inference_mode()
+def stages(trained: Trained, part: str = "val") -> dict[str, Stage]:
+    """The features that a model reads (of one that reads waves: the first of its pack) by their kind, its z_e, and z_q
+    if it quantizes. Raises SpeechlibError for a system without a vector per time step."""
+    model, experiment, pack = trained.model, trained.experiment, trained.data.pack
+    if not hasattr(model, "code_positions"):
+        raise SpeechlibError(f"the {experiment.system} has no row of its own for each time step: ABX needs a codec")
+    config = pack.config_of(experiment.frames("inputs"))
+    reads_wave = experiment.inputs == WAVE
+    begin, rate = (0.0, pack.config.sample_rate) if reads_wave else (frame_times(1, config)[0], config.frame_rate)
+    features, z_e, z_q = {}, {}, {}
+    for batch in batches.whole(pack, trained.data.split[part], config.kind, audio=reads_wave):
+        name = pack.utterances[int(batch.utterance)]
+        features[name] = batch.inputs[0].T.cpu().numpy()
+        x = (batch.audio if reads_wave else batch.inputs).to(device_of(model))
+        x = x[..., : model.codes(x).shape[-1] * model.config.stride]  # some encoders take whole codes only
+        encoded = model.encode(x)
+        z_e[name] = encoded[0].T.cpu().numpy()
+        if has_codes(experiment):
+            z_q[name] = model.quantize(encoded).z_q[0].T.cpu().numpy()
+    one, two = model.code_positions(2).tolist()
+    coded = {"rate": rate / (two - one), "first": begin + one / rate, "distance": "angular"}
+    found = {config.kind: Stage(features, config.frame_rate, frame_times(1, config)[0], "angular")}
+    found["z_e"] = Stage(z_e, **coded)
+    return found | ({"z_q": Stage(z_q, **coded)} if z_q else {})
+
+
+def stage_of(tokens: pd.DataFrame, distance: str = "identical") -> Stage:
+    """The codes of a token table, whoever made them."""
+    codes = {name: of["code"].to_numpy() for name, of in tokens.groupby("utterance", observed=True)}
+    return Stage(codes, 1 / step_seconds(tokens), float(tokens.loc[tokens["step"] == 0, "time"].min()), distance)
+
+
+def compare(
+    trained: Trained,
+    part: str = "val",
+    more: Mapping[str, Stage] | None = None,
+    context: str = "within",
+    order: str = "zerospeech",
+    seed: int = 0,
+    **options,
+) -> Compared:
+    """ABX of all `stages`, and of `more` on the same utterances, on the phones of one part.
+
+    The table, in percent: rows per second; within and across speakers, where there are such triples; low and high, the
+    95 % interval of across (of within, where that is all there is); above, above_low, above_high: the same minus that
+    of the features, in the same draws. Speakers are drawn; of less than five, contexts (context "within"). Items that
+    no row belongs to take the nearest one, so that all stages are judged on the same triples. `options` are those of
+    evaluation.abx.score. Raises NoTriples where there are none of either kind.
+    """
+    compared = stages(trained, part) | dict(more or {})
+    items = items_of(trained.data.pack, trained.data.split[part])
+    units = {name: cut(items, stage.rows, stage.rate, first=stage.first) for name, stage in compared.items()}
+    cells: dict[str, dict[str, pd.DataFrame]] = {name: {} for name in compared}
+    refused = []
+    for mode in SPEAKERS:
+        try:
+            for name, stage in compared.items():
+                cells[name][mode] = score(units[name], mode, context, stage.distance, seed=seed, **options)
+        except NoTriples as error:
+            refused.append(error)
+    if len(refused) == len(SPEAKERS):
+        raise refused[0]
+    n_speakers = items["speaker"].nunique()
+    unit = "context" if context == "within" and n_speakers < _FEW else "speaker"
+    rows, reference = {}, cells[next(iter(cells))]
+    for name, found in cells.items():
+        main = next(iter(found))
+        rows[name] = {"rows per second": compared[name].rate}
+        rows[name] |= {mode: overall(found[mode], order) for mode in reversed(SPEAKERS) if mode in found}
+        if unit == "speaker" and n_speakers == 1:
+            continue
+        one = interval(found[main], None, unit, order, seed=seed)
+        rows[name] |= {"low": one.low, "high": one.high}
+        if found is not reference:
+            one = interval(found[main], reference[main], unit, order, seed=seed)
+            rows[name] |= {"above": rows[name][main] - overall(reference[main], order)}
+            rows[name] |= {"above_low": one.low, "above_high": one.high}
+    return Compared(cells, pd.DataFrame(rows).T, pd.DataFrame({name: one.counts for name, one in units.items()}).T)
+
+
+def voices(compared: Compared) -> pd.DataFrame:
+    """Percent across speakers of each stage for every speaker that a and b are of."""
+    across = {name: cells["across"] for name, cells in compared.cells.items() if "across" in cells}
+    return pd.DataFrame({name: by_speaker(cells)["compared"] for name, cells in across.items()})
