@@ -72,6 +72,8 @@ def test_one_speaker_is_compared_with_themselves_and_has_no_interval(trained):
     assert set(compared.cells["mfcc"]) == {"within"}
     with pytest.raises(NoTriples, match="43 phones, 1 speakers"):
         abx.compare(alone)  # no context of this little corpus has two phones, and one of them twice
+    assert list(abx.in_contexts(alone, at_most=6)) == ["any"]
+    pd.testing.assert_frame_equal(abx.in_contexts(alone, at_most=6)["any"].table, compared.table)
 
 
 def test_systems_without_a_row_per_time_step_are_refused(trained):

@@ -147,7 +147,7 @@ def _cells(tokens: pd.DataFrame, speaker: str, max_x_across: int | None, rng) ->
             f"{n['context']} contexts): it takes two phones by one speaker in one context, {who}. "
             "Take more items, or context='any'"
         )
-    cells = cells.rename(columns={"set_a": "a", "set_b": "b"})[["a", "b", "x"]].sort_values(["a", "b", "x"])
+    cells = cells.rename(columns={"set_a": "a", "set_b": "b"})[["a", "b", "x"]]
     used = np.zeros(len(sets), bool)
     used[cells.to_numpy().ravel()] = True
     number = np.cumsum(used) - 1

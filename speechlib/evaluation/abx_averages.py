@@ -22,6 +22,7 @@ from ..errors import SpeechlibError, UnknownName
 ORDERS = ("zerospeech", "libri-light")
 UNITS = ("speaker", "context")
 _AT_ONCE = 250  # draws of the bootstrap
+_DENSE = 4_000_000  # numbers of a matrix
 
 
 def overall(cells: pd.DataFrame, order: str = "zerospeech") -> float:
@@ -123,18 +124,25 @@ def _context(cells: pd.DataFrame) -> list[str]:
 
 
 def _numbers(cells: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Pair, context and speakers of each cell as numbers from 0; speakers share theirs."""
-    speakers = pd.factorize(pd.concat([cells["speaker"].astype(object), cells["speaker_x"].astype(object)]), sort=True)[
-        0
-    ]
-    numbers = {"pair": ["phone", "other"], "context": _context(cells)}
-    numbers = {name: _number(cells, columns) for name, columns in numbers.items()}
-    return numbers | {"speaker": speakers[: len(cells)], "speaker_x": speakers[len(cells) :]}
+    """Pair, context and speakers of each cell as numbers from 0, in the order in which they come; speakers share
+    theirs."""
+    codes = {name: pd.factorize(cells[name])[0] for name in ("phone", "other", *_context(cells))}
+    speakers = pd.factorize(pd.concat([cells["speaker"], cells["speaker_x"]]), sort=True)[0]
+    contexts = [codes[name] for name in _context(cells)]
+    return {
+        "pair": _number(codes["phone"], codes["other"]),
+        "context": _number(*contexts) if contexts else np.zeros(len(cells), np.int64),
+        "speaker": speakers[: len(cells)],
+        "speaker_x": speakers[len(cells) :],
+    }
 
 
-def _number(rows: pd.DataFrame, columns: list[str]) -> np.ndarray:
-    """Of each row the number of its combination of `columns`, counted from 0."""
-    return rows.groupby(columns, observed=True).ngroup().to_numpy() if columns else np.zeros(len(rows), np.int64)
+def _number(*numbers: np.ndarray) -> np.ndarray:
+    """Of each row the number of its combination of numbers, counted from 0 in the order in which they come."""
+    combined = np.zeros(len(numbers[0]), np.int64)
+    for one in numbers:
+        combined = combined * (int(one.max()) + 1) + one
+    return pd.factorize(combined)[0]
 
 
 def _pairs(
@@ -168,7 +176,7 @@ def _pairs(
             (voice[:, None] * voice).reshape(-1, voice.shape[1]),
         )
     errors, weights, _ = _mean(errors, weights, *second, numbers, ["pair"])
-    pairs = cells[["phone", "other"]].drop_duplicates().sort_values(["phone", "other"]).reset_index(drop=True)
+    pairs = cells[["phone", "other"]].drop_duplicates().reset_index(drop=True)
     return pairs, np.where(weights > 0, errors, np.nan)
 
 
@@ -176,19 +184,25 @@ def _mean(errors, weights, who: np.ndarray, times: np.ndarray, numbers: dict[str
     """Means of errors (R, n) over rows that agree in `keys`, each weighing weights (R, n) * times[who] where times
     (K, n) has several rows, and weights alone where it has one: (G, n), whether a group has any weight, and the numbers
     of each group."""
-    group = _number(pd.DataFrame({key: numbers[key] for key in keys}), keys)
+    group = _number(*(numbers[key] for key in keys))
     n_groups, n = int(group.max()) + 1, len(group)
     who = who if len(times) > 1 else np.zeros(n, np.int64)
     if errors.shape[1] == weights.shape[1] == 1:  # the draws differ in `times` only, which has few rows
-        shape, places = (n_groups, len(times)), (group, who)
         weight = np.broadcast_to(weights[:, 0], n)
-        total = csr_array((weight, places), shape=shape) @ times
-        summed = csr_array((weight * errors[:, 0], places), shape=shape) @ times
+        total, summed = (
+            _matrix(values, group, who, (n_groups, len(times))) @ times for values in (weight, weight * errors[:, 0])
+        )
     else:
-        member = csr_array((np.ones(n), (group, np.arange(n))), shape=(n_groups, n))
+        member = _matrix(np.ones(n), group, np.arange(n), (n_groups, n))
         weights = np.broadcast_to(weights * times[who], (n, max(errors.shape[1], weights.shape[1], times.shape[1])))
         total, summed = member @ weights, member @ (weights * errors)
     first = np.empty(n_groups, np.int64)
     first[group[::-1]] = np.arange(n)[::-1]
     mean = summed / np.where(total > 0, total, 1)
     return mean, (total > 0).astype(np.float64), {key: numbers[key][first] for key in keys}
+
+
+def _matrix(values: np.ndarray, rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]):
+    """Sums of values at (row, column); dense where that is quick."""
+    matrix = csr_array((values, (rows, columns)), shape=shape)
+    return matrix.toarray() if shape[0] * shape[1] <= _DENSE else matrix

@@ -90,8 +90,31 @@ def compare(
     no row belongs to take the nearest one, so that all stages are judged on the same triples. `options` are those of
     evaluation.abx.score. Raises NoTriples where there are none of either kind.
     """
-    compared = stages(trained, part) | dict(more or {})
     items = items_of(trained.data.pack, trained.data.split[part])
+    return _compare(items, stages(trained, part) | dict(more or {}), context, order, seed, options)
+
+
+def in_contexts(
+    trained: Trained, part: str = "val", more: Mapping[str, Stage] | None = None, at_most: int | None = None, **options
+) -> dict[str, Compared]:
+    """`compare` in each context that has triples: "within", all of them; "any", with `at_most` tokens of a phone by a
+    speaker, as all of them are very many."""
+    items = items_of(trained.data.pack, trained.data.split[part])
+    compared, found = stages(trained, part) | dict(more or {}), {}
+    for context, limit in (("within", None), ("any", at_most)):
+        try:
+            limits = {"order": "zerospeech", "seed": 0, "options": {"max_size_group": limit} | options}
+            found[context] = _compare(items, compared, context, **limits)
+        except NoTriples as error:
+            refused = error
+    if not found:
+        raise refused
+    return found
+
+
+def _compare(
+    items: pd.DataFrame, compared: Mapping[str, Stage], context: str, order: str, seed: int, options: dict
+) -> Compared:
     units = {name: cut(items, stage.rows, stage.rate, first=stage.first) for name, stage in compared.items()}
     cells: dict[str, dict[str, pd.DataFrame]] = {name: {} for name in compared}
     refused = []
