@@ -23,6 +23,7 @@ from .codes import has_codes
 from .data import Trained, device_of
 
 _FEW = 5  # speakers: from fewer the bootstrap draws contexts
+_DRAWS = 200
 
 
 class Stage(NamedTuple):
@@ -135,11 +136,11 @@ def _compare(
         rows[name] |= {mode: overall(found[mode], order) for mode in reversed(SPEAKERS) if mode in found}
         if unit == "speaker" and n_speakers == 1:
             continue
-        one = interval(found[main], None, unit, order, seed=seed)
+        one = interval(found[main], None, unit, order, _DRAWS, seed)
         rows[name] |= {"low": one.low, "high": one.high}
         if found is not reference:
-            one = interval(found[main], reference[main], unit, order, seed=seed)
-            rows[name] |= {"above": rows[name][main] - overall(reference[main], order)}
+            one = interval(found[main], reference[main], unit, order, _DRAWS, seed)
+            rows[name] |= {"above": rows[name][main] - next(iter(rows.values()))[main]}
             rows[name] |= {"above_low": one.low, "above_high": one.high}
     return Compared(cells, pd.DataFrame(rows).T, pd.DataFrame({name: one.counts for name, one in units.items()}).T)
 
