@@ -76,10 +76,10 @@ def interval(
 ) -> Interval:
     """What the overall error might have been with other speakers or other words: percentiles of `n` bootstrap draws.
 
-    unit "speaker": as many speakers as there are, drawn with repetition; one drawn twice counts twice wherever they
-    speak (x, or a and b), and is not compared with themselves. It tells of new voices, and of three voices little:
-    draws from a handful are few different ones, and the interval comes out too narrow. unit "context": the contexts,
-    whose tokens are all different, so that this tells of new words by the same speakers.
+    The Bayesian bootstrap (Rubin 1981): each unit weighs as much as an exponential random number says, where the common
+    one counts it 0, 1, 2 ... times; so no pair of phones or of speakers is ever missing, which would move the mean.
+    unit "speaker": a triple weighs by the speaker of x times that of a and b. It tells of new voices; from a handful of
+    them it can tell little. unit "context": the contexts, whose tokens are all different: new words by the same voices.
 
     `against` (cells of the same items in another representation): the interval of the difference, cells - against,
     under the same draws. Raises SpeechlibError with one speaker or context, and where the cells are others.
@@ -93,30 +93,19 @@ def interval(
             "representations with the same items and empty='nearest'"
         )
     numbers = _numbers(cells)
-    drawn = _draws(cells, numbers, unit, n, seed)
-    errors = cells["error"].to_numpy()[:, None] - (0 if against is None else against["error"].to_numpy()[:, None])
-    found = []
-    for k in range(0, n, _AT_ONCE):
-        times = {name: of[:, k : k + _AT_ONCE] for name, of in drawn.items()}
-        pairs = _pairs(cells, order, errors, numbers, times)[1]
-        found.append(np.nanmean(pairs[:, ~np.isnan(pairs).all(axis=0)], axis=0))  # one voice n times: no pairs
-    found = np.concatenate(found)
-    if not len(found):
-        raise SpeechlibError(f"none of {n} draws has two {unit}s to compare: draw more often (n)")
-    low, high = np.percentile(found, [50 - 50 * level, 50 + 50 * level])
-    return Interval(float(low), float(high), len(next(iter(drawn.values()))), unit)
-
-
-def _draws(cells: pd.DataFrame, numbers: dict, unit: str, n: int, seed: int) -> dict[str, np.ndarray]:
-    """How often each speaker or context is drawn, (its number, n)."""
-    if unit == "context" and len(_context(cells)) == 0:
+    if unit == "context" and not _context(cells):
         raise SpeechlibError("these cells have no contexts (context='any'): draw speakers")
-    drawn = ("speaker", "speaker_x") if unit == "speaker" else ("context",)
-    size = 1 + max(int(numbers[name].max()) for name in drawn)
+    size = 1 + max(int(numbers[name].max()) for name in ([unit, "speaker_x"] if unit == "speaker" else [unit]))
     if size < 2:
         raise SpeechlibError(f"the bootstrap draws {unit}s, and there is one only")
-    rng = np.random.default_rng(seed)
-    return {unit: rng.multinomial(size, np.full(size, 1 / size), n).T.astype(np.float64)}
+    drawn = np.random.default_rng(seed).exponential(size=(size, n))
+    errors = cells["error"].to_numpy()[:, None] - (0 if against is None else against["error"].to_numpy()[:, None])
+    found = [
+        _pairs(cells, order, errors, numbers, {unit: drawn[:, k : k + _AT_ONCE]})[1].mean(axis=0)
+        for k in range(0, n, _AT_ONCE)
+    ]
+    low, high = np.percentile(np.concatenate(found), [50 - 50 * level, 50 + 50 * level])
+    return Interval(float(low), float(high), size, unit)
 
 
 def _context(cells: pd.DataFrame) -> list[str]:
@@ -153,7 +142,7 @@ def _pairs(
     times: dict[str, np.ndarray] | None = None,
 ) -> tuple[pd.DataFrame, np.ndarray]:
     """(phone, other) of each pair of phones, and its error (pairs, n) where each speaker or context counts `times`
-    (its number, n); NaN where what was drawn has none."""
+    (its number, n)."""
     if order not in ORDERS:
         raise UnknownName("order of averaging", order, ORDERS)
     errors = cells["error"].to_numpy()[:, None] if errors is None else errors
@@ -165,41 +154,34 @@ def _pairs(
         first = numbers["speaker_x"], voice
     else:
         first = numbers["context"], times.get("context", once)
-    errors, weights, numbers = _mean(errors, once, *first, numbers, kept)
+    errors, numbers = _mean(errors, *first, numbers, kept)
     if voice is None:
-        second = np.zeros(len(errors), np.int64), once
+        second = numbers["speaker"], once
     elif order == "libri-light" or within:
         second = numbers["speaker"], voice
     else:  # of all pairs of speakers
-        second = (
-            numbers["speaker"] * len(voice) + numbers["speaker_x"],
-            (voice[:, None] * voice).reshape(-1, voice.shape[1]),
-        )
-    errors, weights, _ = _mean(errors, weights, *second, numbers, ["pair"])
-    pairs = cells[["phone", "other"]].drop_duplicates().reset_index(drop=True)
-    return pairs, np.where(weights > 0, errors, np.nan)
+        both = (voice[:, None] * voice).reshape(-1, voice.shape[1])
+        second = numbers["speaker"] * len(voice) + numbers["speaker_x"], both
+    errors, _ = _mean(errors, *second, numbers, ["pair"])
+    return cells[["phone", "other"]].drop_duplicates().reset_index(drop=True), errors
 
 
-def _mean(errors, weights, who: np.ndarray, times: np.ndarray, numbers: dict[str, np.ndarray], keys: list[str]):
-    """Means of errors (R, n) over rows that agree in `keys`, each weighing weights (R, n) * times[who] where times
-    (K, n) has several rows, and weights alone where it has one: (G, n), whether a group has any weight, and the numbers
-    of each group."""
+def _mean(
+    errors: np.ndarray, who: np.ndarray, times: np.ndarray, numbers: dict[str, np.ndarray], keys: list[str]
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Means of errors (R, n) over rows that agree in `keys`, each weighing times[who] (times (K, n); (1, 1): all
+    alike): (G, n), and the numbers of each group."""
     group = _number(*(numbers[key] for key in keys))
     n_groups, n = int(group.max()) + 1, len(group)
     who = who if len(times) > 1 else np.zeros(n, np.int64)
-    if errors.shape[1] == weights.shape[1] == 1:  # the draws differ in `times` only, which has few rows
-        weight = np.broadcast_to(weights[:, 0], n)
-        total, summed = (
-            _matrix(values, group, who, (n_groups, len(times))) @ times for values in (weight, weight * errors[:, 0])
-        )
+    total = _matrix(np.ones(n), group, who, (n_groups, len(times))) @ times
+    if errors.shape[1] == 1:  # the draws differ in `times` only, which has few rows
+        summed = _matrix(errors[:, 0], group, who, (n_groups, len(times))) @ times
     else:
-        member = _matrix(np.ones(n), group, np.arange(n), (n_groups, n))
-        weights = np.broadcast_to(weights * times[who], (n, max(errors.shape[1], weights.shape[1], times.shape[1])))
-        total, summed = member @ weights, member @ (weights * errors)
+        summed = _matrix(np.ones(n), group, np.arange(n), (n_groups, n)) @ (times[who] * errors)
     first = np.empty(n_groups, np.int64)
     first[group[::-1]] = np.arange(n)[::-1]
-    mean = summed / np.where(total > 0, total, 1)
-    return mean, (total > 0).astype(np.float64), {key: numbers[key][first] for key in keys}
+    return summed / total, {key: numbers[key][first] for key in keys}
 
 
 def _matrix(values: np.ndarray, rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]):
