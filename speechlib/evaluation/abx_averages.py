@@ -58,6 +58,10 @@ def by_speaker(cells: pd.DataFrame, order: str = "zerospeech") -> pd.DataFrame:
     return pd.DataFrame(rows).T.rename_axis("speaker").astype({"triples": int})
 
 
+class TooFew(SpeechlibError):
+    """What the bootstrap draws from cannot tell how far others would differ."""
+
+
 class Interval(NamedTuple):
     low: float
     high: float
@@ -82,12 +86,13 @@ def interval(
     them it can tell little. unit "context": the contexts, whose tokens are all different: new words by the same voices.
 
     `against` (cells of the same items in another representation): the interval of the difference, cells - against,
-    under the same draws. Raises SpeechlibError with one speaker or context, and where the cells are others.
+    under the same draws. Raises TooFew with one speaker (across: two, whose pair weighs the same in all draws) or
+    context, and SpeechlibError where the cells are others.
     """
     if unit not in UNITS:
         raise UnknownName("unit of the bootstrap", unit, UNITS)
     keys = [name for name in cells.columns if name not in ("error", "triples")]
-    if against is not None and not cells[keys].astype(str).equals(against.reindex(columns=keys).astype(str)):
+    if against is not None and not all(cells[name].equals(against.get(name)) for name in keys):
         raise SpeechlibError(
             f"{len(cells)} cells are compared with {len(against)}, and they are not of the same tokens: cut both "
             "representations with the same items and empty='nearest'"
@@ -96,8 +101,9 @@ def interval(
     if unit == "context" and not _context(cells):
         raise SpeechlibError("these cells have no contexts (context='any'): draw speakers")
     size = 1 + max(int(numbers[name].max()) for name in ([unit, "speaker_x"] if unit == "speaker" else [unit]))
-    if size < 2:
-        raise SpeechlibError(f"the bootstrap draws {unit}s, and there is one only")
+    least = 3 if unit == "speaker" and not np.array_equal(numbers["speaker"], numbers["speaker_x"]) else 2
+    if size < least:
+        raise TooFew(f"the bootstrap draws {unit}s, and {size} cannot tell how others would differ: {least} may")
     drawn = np.random.default_rng(seed).exponential(size=(size, n))
     errors = cells["error"].to_numpy()[:, None] - (0 if against is None else against["error"].to_numpy()[:, None])
     found = [

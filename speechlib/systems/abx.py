@@ -14,7 +14,7 @@ import torch
 from .. import batches
 from ..errors import SpeechlibError
 from ..evaluation.abx import SPEAKERS, NoTriples, score
-from ..evaluation.abx_averages import by_speaker, interval, overall
+from ..evaluation.abx_averages import TooFew, by_speaker, interval, overall
 from ..evaluation.abx_items import cut, items_of
 from ..evaluation.tokens import step_seconds
 from ..features import frame_times
@@ -22,8 +22,9 @@ from ..presets import WAVE
 from .codes import has_codes
 from .data import Trained, device_of
 
-_FEW = 5  # speakers: from fewer the bootstrap draws contexts
+_FEW = 5  # speakers: fewer cannot tell how far others would differ
 _DRAWS = 200
+_COLUMNS = ("rows per second", "within", "across", "low", "high", "above", "above_low", "above_high")
 
 
 class Stage(NamedTuple):
@@ -87,16 +88,16 @@ def compare(
 
     The table, in percent: rows per second; within and across speakers, where there are such triples; low and high, the
     95 % interval of across (of within, where that is all there is); above, above_low, above_high: the same minus that
-    of the features, in the same draws. Speakers are drawn; of less than five, contexts (context "within"). Items that
-    no row belongs to take the nearest one, so that all stages are judged on the same triples. `options` are those of
-    evaluation.abx.score. Raises NoTriples where there are none of either kind.
+    of the features, in the same draws. Speakers are drawn; of less than five, contexts; without those there is none.
+    Items that no row belongs to take the nearest one, so that all stages are judged on the same triples. `options` are
+    those of evaluation.abx.score. Raises NoTriples where there are none of either kind.
     """
     items = items_of(trained.data.pack, trained.data.split[part])
     return _compare(items, stages(trained, part) | dict(more or {}), context, order, seed, options)
 
 
 def in_contexts(
-    trained: Trained, part: str = "val", more: Mapping[str, Stage] | None = None, at_most: int | None = None, **options
+    trained: Trained, part: str = "val", more: Mapping[str, Stage] | None = None, at_most: int | None = None
 ) -> dict[str, Compared]:
     """`compare` in each context that has triples: "within", all of them; "any", with `at_most` tokens of a phone by a
     speaker, as all of them are very many."""
@@ -104,8 +105,7 @@ def in_contexts(
     compared, found = stages(trained, part) | dict(more or {}), {}
     for context, limit in (("within", None), ("any", at_most)):
         try:
-            limits = {"order": "zerospeech", "seed": 0, "options": {"max_size_group": limit} | options}
-            found[context] = _compare(items, compared, context, **limits)
+            found[context] = _compare(items, compared, context, "zerospeech", 0, {"max_size_group": limit})
         except NoTriples as error:
             refused = error
     if not found:
@@ -127,22 +127,27 @@ def _compare(
             refused.append(error)
     if len(refused) == len(SPEAKERS):
         raise refused[0]
-    n_speakers = items["speaker"].nunique()
-    unit = "context" if context == "within" and n_speakers < _FEW else "speaker"
+    many = items["speaker"].nunique() >= _FEW
+    unit = "context" if context == "within" and not many else "speaker"
     rows, reference = {}, cells[next(iter(cells))]
     for name, found in cells.items():
         main = next(iter(found))
         rows[name] = {"rows per second": compared[name].rate}
         rows[name] |= {mode: overall(found[mode], order) for mode in reversed(SPEAKERS) if mode in found}
-        if unit == "speaker" and n_speakers == 1:
-            continue
-        one = interval(found[main], None, unit, order, _DRAWS, seed)
-        rows[name] |= {"low": one.low, "high": one.high}
+        told = {"": None} if found is reference else {"": None, "above_": reference[main]}
         if found is not reference:
-            one = interval(found[main], reference[main], unit, order, _DRAWS, seed)
             rows[name] |= {"above": rows[name][main] - next(iter(rows.values()))[main]}
-            rows[name] |= {"above_low": one.low, "above_high": one.high}
-    return Compared(cells, pd.DataFrame(rows).T, pd.DataFrame({name: one.counts for name, one in units.items()}).T)
+        if unit == "speaker" and not many:
+            continue
+        try:
+            for what, against in told.items():
+                drawn = interval(found[main], against, unit, order, _DRAWS, seed)
+                rows[name] |= {f"{what}low": drawn.low, f"{what}high": drawn.high}
+        except TooFew:  # of those that have triples
+            continue
+    table = pd.DataFrame(rows).T
+    table = table[[name for name in _COLUMNS if name in table]]
+    return Compared(cells, table, pd.DataFrame({name: one.counts for name, one in units.items()}).T)
 
 
 def voices(compared: Compared) -> pd.DataFrame:
