@@ -38,8 +38,8 @@ def test_stages_are_the_vectors_of_the_model_at_their_times(trained):
 
 def test_codes_of_a_table_are_a_stage(trained):
     tokens = systems.tokens(trained)
-    stage, codes = abx.stage_of(tokens), systems.encode(trained, trained.data.split["val"])[0]
-    assert stage[1:3] == pytest.approx(abx.stages(trained)["z_e"][1:3])
+    stage, codes = abx.stage_of(trained, tokens), systems.encode(trained, trained.data.split["val"])[0]
+    assert stage[1:3] == abx.stages(trained)["z_e"][1:3]  # exactly: or an item at a row's edge has other rows
     for i, of_one in codes.items():
         assert np.array_equal(stage.rows[trained.data.pack.utterances[i]], of_one)
 
@@ -55,7 +55,7 @@ def test_a_system_is_compared_with_what_it_was_given(trained):
     trained = dealt(trained, 3)
     tokens = systems.tokens(trained)
     chance = tokens.assign(code=np.random.default_rng(0).integers(44, size=len(tokens)))
-    more = {"codes": abx.stage_of(tokens), "chance": abx.stage_of(chance)}
+    more = {"codes": abx.stage_of(trained, tokens), "chance": abx.stage_of(trained, chance)}
     compared = abx.compare(trained, more=more, context="any", max_size_group=6)
     table = compared.table
     assert list(table.index) == ["mfcc", "z_e", "z_q", "codes", "chance"]
@@ -66,7 +66,7 @@ def test_a_system_is_compared_with_what_it_was_given(trained):
     assert np.isnan(table.loc["mfcc", "above"])
     assert table.loc["codes", "above"] == pytest.approx(table.loc["codes", "across"] - table.loc["mfcc", "across"])
     assert table.loc["chance", "above_low"] > 0
-    assert (compared.counts["items"] == compared.counts["items"].iloc[0]).all()
+    assert (compared.counts.iloc[2:] == compared.counts.iloc[1]).all().all()
     assert abx.voices(compared).loc["adam 0", "mfcc"] > 0
     keys = ["phone", "other", "speaker", "speaker_x", "triples"]
     across = [cells["across"][keys] for cells in compared.cells.values()]

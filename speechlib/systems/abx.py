@@ -16,7 +16,6 @@ from ..errors import SpeechlibError
 from ..evaluation.abx import SPEAKERS, NoTriples, score
 from ..evaluation.abx_averages import TooFew, by_speaker, interval, overall
 from ..evaluation.abx_items import cut, items_of
-from ..evaluation.tokens import step_seconds
 from ..features import frame_times
 from ..presets import WAVE
 from .codes import has_codes
@@ -51,7 +50,6 @@ def stages(trained: Trained, part: str = "val") -> dict[str, Stage]:
         raise SpeechlibError(f"the {experiment.system} has no row of its own for each time step: ABX needs a codec")
     config = pack.config_of(experiment.frames("inputs"))
     reads_wave = experiment.inputs == WAVE
-    begin, rate = (0.0, pack.config.sample_rate) if reads_wave else (frame_times(1, config)[0], config.frame_rate)
     features, z_e, z_q = {}, {}, {}
     for batch in batches.whole(pack, trained.data.split[part], config.kind, audio=reads_wave):
         name = pack.utterances[int(batch.utterance)]
@@ -62,17 +60,26 @@ def stages(trained: Trained, part: str = "val") -> dict[str, Stage]:
         z_e[name] = encoded[0].T.cpu().numpy()
         if has_codes(experiment):
             z_q[name] = model.quantize(encoded).z_q[0].T.cpu().numpy()
-    one, two = model.code_positions(2).tolist()
-    coded = {"rate": rate / (two - one), "first": begin + one / rate, "distance": "angular"}
     found = {config.kind: Stage(features, config.frame_rate, frame_times(1, config)[0], "angular")}
-    found["z_e"] = Stage(z_e, **coded)
-    return found | ({"z_q": Stage(z_q, **coded)} if z_q else {})
+    found["z_e"] = Stage(z_e, *_code_times(trained), "angular")
+    return found | ({"z_q": Stage(z_q, *_code_times(trained), "angular")} if z_q else {})
 
 
-def stage_of(tokens: pd.DataFrame, distance: str = "identical") -> Stage:
-    """The codes of a token table, whoever made them."""
+def stage_of(trained: Trained, tokens: pd.DataFrame, distance: str = "identical") -> Stage:
+    """The codes of a token table with a row for each code of this system, whoever made them."""
     codes = {name: of["code"].to_numpy() for name, of in tokens.groupby("utterance", observed=True)}
-    return Stage(codes, 1 / step_seconds(tokens), float(tokens.loc[tokens["step"] == 0, "time"].min()), distance)
+    return Stage(codes, *_code_times(trained), distance)
+
+
+def _code_times(trained: Trained) -> tuple[float, float]:
+    """Codes per second, and seconds to the centre of the first: exactly, where a token table has rounded times."""
+    pack, experiment = trained.data.pack, trained.experiment
+    config = pack.config_of(experiment.frames("inputs"))
+    begin, rate = frame_times(1, config)[0], config.frame_rate
+    if experiment.inputs == WAVE:
+        begin, rate = 0.0, pack.config.sample_rate
+    one, two = trained.model.code_positions(2).tolist()
+    return rate / (two - one), begin + one / rate
 
 
 def compare(
