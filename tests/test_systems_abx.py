@@ -104,3 +104,11 @@ def test_one_speaker_is_compared_with_themselves_and_has_no_interval(trained):
 def test_systems_without_a_row_per_time_step_are_refused(trained):
     with pytest.raises(SpeechlibError, match="ABX needs a codec"):
         abx.stages(trained._replace(model=trained.model.encoder))
+
+
+def test_a_plain_autoencoder_has_vectors_and_no_codes(trained):
+    plain = presets.get("vqvae", "smoke", "folder", changes={"model.quantizer": "none"})
+    model = systems.build(plain, trained.data).eval()
+    stages = abx.stages(trained._replace(model=model, experiment=plain))
+    assert list(stages) == ["mfcc", "z_e"]
+    assert stages["z_e"].rate == 50

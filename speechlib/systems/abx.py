@@ -55,7 +55,9 @@ def stages(trained: Trained, part: str = "val") -> dict[str, Stage]:
         name = pack.utterances[int(batch.utterance)]
         features[name] = batch.inputs[0].T.cpu().numpy()
         x = (batch.audio if reads_wave else batch.inputs).to(device_of(model))
-        x = x[..., : model.codes(x).shape[-1] * model.config.stride]  # some encoders take whole codes only
+        stride = model.config.stride  # some encoders take whole codes only
+        n_codes = model.codes(x).shape[-1] if has_codes(experiment) else x.shape[-1] // stride
+        x = x[..., : n_codes * stride]
         encoded = model.encode(x)
         z_e[name] = encoded[0].T.cpu().numpy()
         if has_codes(experiment):
