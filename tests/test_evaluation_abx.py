@@ -324,24 +324,40 @@ def test_averages_are_those_of_plain_groups(speaker):
 @pytest.mark.parametrize("order", ["zerospeech", "libri-light"])
 @pytest.mark.parametrize("speaker", ["across", "within"])
 @pytest.mark.parametrize("unit", ["speaker", "context"])
-def test_a_draw_weighs_as_if_what_was_drawn_were_written_twice(unit, speaker, order):
+def test_a_draw_weighs_as_plain_loops_say(unit, speaker, order):
+    """Level by level: a weighted mean, whose own weight at the next level is the mean of those in it."""
     from speechlib.evaluation.abx_averages import _pairs
 
     cells = score(make(n=200, speakers=3, contexts=3), speaker)
-    times = {"s0": 2, "s1": 1, "s2": 3} if unit == "speaker" else {"c0": 2, "c1": 1, "c2": 3}
-    copies = []
-    for row in cells.to_dict("records"):
-        names = {row["speaker"], row["speaker_x"]} if unit == "speaker" else {row["previous"]}
-        for copy in itertools.product(*(range(times[name]) for name in sorted(names))):
-            number = dict(zip(sorted(names), copy))
-            renamed = {name: f"{row[name]}-{number.get(row[name], 0)}" for name in ("speaker", "speaker_x", "previous")}
-            copies.append(row | (renamed if unit == "speaker" else {"previous": renamed["previous"]}))
-    if unit == "speaker":
-        copies = [row | {"previous": row["previous"].split("-")[0]} for row in copies]
+    times = {"s0": 2.0, "s1": 1.0, "s2": 0.5} if unit == "speaker" else {"c0": 2.0, "c1": 1.0, "c2": 0.5}
     names = sorted(times) if unit == "speaker" else list(dict.fromkeys(cells["previous"]))  # as they are numbered
-    drawn = np.array([[float(times[name])] for name in names])
-    found = _pairs(cells, order, times={unit: drawn})[1]
-    assert found.mean() == pytest.approx(overall(pd.DataFrame(copies), order))
+    drawn = np.array([[times[name]] for name in names])
+    _, errors, weights = _pairs(cells, order, times={unit: drawn})
+
+    def level(rows, keys, weigh):
+        groups = {}
+        for row in rows:
+            groups.setdefault(tuple(row[key] for key in keys), []).append(row | {"weight": row["weight"] * weigh(row)})
+        return [
+            dict(zip(keys, key))
+            | {"error": np.average([row["error"] for row in group], weights=[row["weight"] for row in group])}
+            | {"weight": np.mean([row["weight"] for row in group])}
+            for key, group in groups.items()
+        ]
+
+    of = lambda name: lambda row: times[row[name]] if unit == "speaker" else 1.0  # noqa: E731
+    context = lambda row: times[row["previous"]] if unit == "context" else 1.0  # noqa: E731
+    across = speaker == "across"
+    rows = [row | {"weight": 1.0} for row in cells.to_dict("records")]
+    if order == "zerospeech":
+        rows = level(rows, ["phone", "other", "speaker", "speaker_x"], context)
+        both = lambda row: of("speaker")(row) * (of("speaker_x")(row) if across else 1.0)  # noqa: E731
+        rows = level(rows, ["phone", "other"], both)
+    else:
+        first = lambda row: context(row) * (of("speaker_x")(row) if across else 1.0)  # noqa: E731
+        rows = level(level(rows, ["phone", "other", "speaker"], first), ["phone", "other"], of("speaker"))
+    expected = np.average([row["error"] for row in rows], weights=[row["weight"] for row in rows])
+    assert (errors * weights).sum() / weights.sum() == pytest.approx(expected)
 
 
 def test_an_interval_holds_its_number_and_narrows_with_more_speakers():

@@ -35,7 +35,7 @@ def phone_pairs(cells: pd.DataFrame, order: str = "zerospeech", symmetric: bool 
 
     `symmetric` takes the mean of both directions (of the one that is there).
     """
-    pairs, errors = _pairs(cells, order)
+    pairs, errors, _ = _pairs(cells, order)
     table = pairs.assign(error=errors[:, 0]).pivot(index="phone", columns="other", values="error")
     names = sorted(set(table.index) | set(table.columns))
     table = table.reindex(index=names, columns=names)
@@ -81,7 +81,8 @@ def interval(
     """What the overall error might have been with other speakers or other words: percentiles of `n` bootstrap draws.
 
     The Bayesian bootstrap (Rubin 1981): each unit weighs as much as an exponential random number says, where the common
-    one counts it 0, 1, 2 ... times; so no pair of phones or of speakers is ever missing, which would move the mean.
+    one counts it 0, 1, 2 ... times; so no pair of phones or of speakers is ever missing, which would move the mean. A
+    pair weighs as much as its cells do on average: one that stands in a single context comes and goes with it.
     unit "speaker": a triple weighs by the speaker of x times that of a and b. It tells of new voices; from a handful of
     them it can tell little. unit "context": the contexts, whose tokens are all different: new words by the same voices.
 
@@ -106,10 +107,10 @@ def interval(
         raise TooFew(f"the bootstrap draws {unit}s, and {size} cannot tell how others would differ: {least} may")
     drawn = np.random.default_rng(seed).exponential(size=(size, n))
     errors = cells["error"].to_numpy()[:, None] - (0 if against is None else against["error"].to_numpy()[:, None])
-    found = [
-        _pairs(cells, order, errors, numbers, {unit: drawn[:, k : k + _AT_ONCE]})[1].mean(axis=0)
-        for k in range(0, n, _AT_ONCE)
-    ]
+    found = []
+    for k in range(0, n, _AT_ONCE):
+        _, of_pairs, weights = _pairs(cells, order, errors, numbers, {unit: drawn[:, k : k + _AT_ONCE]})
+        found.append((weights * of_pairs).sum(axis=0) / weights.sum(axis=0))
     low, high = np.percentile(np.concatenate(found), [50 - 50 * level, 50 + 50 * level])
     return Interval(float(low), float(high), size, unit)
 
@@ -146,9 +147,9 @@ def _pairs(
     errors: np.ndarray | None = None,
     numbers: dict[str, np.ndarray] | None = None,
     times: dict[str, np.ndarray] | None = None,
-) -> tuple[pd.DataFrame, np.ndarray]:
-    """(phone, other) of each pair of phones, and its error (pairs, n) where each speaker or context counts `times`
-    (its number, n)."""
+) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+    """(phone, other) of each pair of phones, its error (pairs, n) where each speaker or context counts `times` (its
+    number, n), and the mean of how much its cells count."""
     if order not in ORDERS:
         raise UnknownName("order of averaging", order, ORDERS)
     errors = cells["error"].to_numpy()[:, None] if errors is None else errors
@@ -160,7 +161,7 @@ def _pairs(
         first = numbers["speaker_x"], voice
     else:
         first = numbers["context"], times.get("context", once)
-    errors, numbers = _mean(errors, *first, numbers, kept)
+    errors, weights, numbers = _mean(errors, once, *first, numbers, kept)
     if voice is None:
         second = numbers["speaker"], once
     elif order == "libri-light" or within:
@@ -168,26 +169,33 @@ def _pairs(
     else:  # of all pairs of speakers
         both = (voice[:, None] * voice).reshape(-1, voice.shape[1])
         second = numbers["speaker"] * len(voice) + numbers["speaker_x"], both
-    errors, _ = _mean(errors, *second, numbers, ["pair"])
-    return cells[["phone", "other"]].drop_duplicates().reset_index(drop=True), errors
+    errors, weights, _ = _mean(errors, weights, *second, numbers, ["pair"])
+    return cells[["phone", "other"]].drop_duplicates().reset_index(drop=True), errors, weights
 
 
 def _mean(
-    errors: np.ndarray, who: np.ndarray, times: np.ndarray, numbers: dict[str, np.ndarray], keys: list[str]
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Means of errors (R, n) over rows that agree in `keys`, each weighing times[who] (times (K, n); (1, 1): all
-    alike): (G, n), and the numbers of each group."""
+    errors: np.ndarray,
+    weights: np.ndarray,
+    who: np.ndarray,
+    times: np.ndarray,
+    numbers: dict[str, np.ndarray],
+    keys: list[str],
+) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """Means of errors (R, n) over rows that agree in `keys`, each weighing weights (R, n) * times[who] (times (K, n));
+    (1, 1) of either: all alike. (G, n), the mean weight in each group, and the numbers of each group."""
     group = _number(*(numbers[key] for key in keys))
     n_groups, n = int(group.max()) + 1, len(group)
     who = who if len(times) > 1 else np.zeros(n, np.int64)
-    total = _matrix(np.ones(n), group, who, (n_groups, len(times))) @ times
-    if errors.shape[1] == 1:  # the draws differ in `times` only, which has few rows
-        summed = _matrix(errors[:, 0], group, who, (n_groups, len(times))) @ times
+    if errors.shape[1] == weights.shape[1] == 1:  # the draws differ in `times` only, which has few rows
+        base = np.broadcast_to(weights[:, 0], n)
+        total = _matrix(base, group, who, (n_groups, len(times))) @ times
+        summed = _matrix(base * errors[:, 0], group, who, (n_groups, len(times))) @ times
     else:
-        summed = _matrix(np.ones(n), group, np.arange(n), (n_groups, n)) @ (times[who] * errors)
+        member, weights = _matrix(np.ones(n), group, np.arange(n), (n_groups, n)), weights * times[who]
+        total, summed = member @ weights, member @ (weights * errors)
     first = np.empty(n_groups, np.int64)
     first[group[::-1]] = np.arange(n)[::-1]
-    return summed / total, {key: numbers[key][first] for key in keys}
+    return summed / total, total / np.bincount(group)[:, None], {key: numbers[key][first] for key in keys}
 
 
 def _matrix(values: np.ndarray, rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]):
