@@ -565,7 +565,7 @@ def test_without_avx_the_products_are_the_same(tmp_path):
     code = """
 import numpy as np
 from speechlib.generation.products import add_product, full, room, tiles
-from speechlib.generation.compiled import compiled
+from speechlib.compiled import compiled
 pick = np.random.default_rng(0)
 x, W = pick.standard_normal((5, 41), np.float32), pick.standard_normal((41, 70), np.float32)
 y = np.zeros((5, full(70)), np.float32)

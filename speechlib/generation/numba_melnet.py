@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..compiled import compiled
 from ..models.melnet import Layer, Recurrent, Tier
 from ..models.mixtures import GaussianMixture
 from .activations import FLAT, copy, over, under
-from .compiled import compiled
 from .numba_wavenet import choose
 from .products import TILE, Rounded, add_product, full, room, tiles
 

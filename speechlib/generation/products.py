@@ -21,7 +21,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
-from .compiled import compiled
+from ..compiled import compiled
 
 TILE = 64  # columns
 _WIDTH = 16 if llvmlite.binding.get_host_cpu_features().get("avx512f") else 8  # numbers per vector
