@@ -25,6 +25,7 @@ from .lifecycle import (
     train,
 )
 from .prior import code_bits
+from .probed import probe_table, represent
 from .sweeps import sweep
 from .voices import condition_use, convert, convert_file, has_voices, reconstruct, speak, speaker_vectors, voicing
 
@@ -50,7 +51,9 @@ __all__ = [
     "load_pretrained",
     "n_codes",
     "prepare",
+    "probe_table",
     "reconstruct",
+    "represent",
     "source_of",
     "speak",
     "speaker_vectors",

@@ -18,7 +18,19 @@ from ..errors import BadFile, SpeechlibError, UnknownName
 from ..presets import CODES, Experiment
 from ..runs import Run
 from ..training import Progress
-from . import melnet, prior, vae, vqvae, vqvae_wavenet, wae, wae_gan, wavenet, wgan
+from . import (
+    adversarial_autoencoder,
+    melnet,
+    prior,
+    vae,
+    vqvae,
+    vqvae_wavenet,
+    wae,
+    wae_gan,
+    wavenet,
+    wavenet_autoencoder,
+    wgan,
+)
 from .coded import code_pack
 from .data import Data, Trained, crops, packed
 
@@ -32,6 +44,8 @@ SYSTEMS: dict[str, ModuleType] = {
     "wae_gan": wae_gan,
     "wgan": wgan,
     "wavenet": wavenet,
+    "wavenet_autoencoder": wavenet_autoencoder,
+    "adversarial_autoencoder": adversarial_autoencoder,
 }
 
 

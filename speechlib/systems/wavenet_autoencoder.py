@@ -1,0 +1,90 @@
+"""WaveNet autoencoders: IN-WAE, SVQ-WAE and their relatives, from features to speech in any voice.
+
+systems.convert(trained, [(index, speaker)])                        in the voice known by a speaker's number
+systems.convert(trained, [(index, speaker)], references=[other])    and as it is in utterance `other`
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import batches, objectives
+from ..errors import SpeechlibError
+from ..evaluation import summarise
+from ..features import n_features
+from ..generation.wavenet import generate
+from ..models.wavenet_autoencoder import WaveNetAutoencoder
+from ..presets import Experiment
+from . import codes, data, vqvae_wavenet
+from .data import Data, Trained, Voicing, device_of
+from .probed import read, represent
+from .vqvae_wavenet import decoding_error, fit, reconstruct, speaker_table
+
+__all__ = [
+    "VOICING", "batches_of", "decoding_error", "fit", "new", "objective", "reconstruct", "scores", "snapshot", "speak",
+    "speaker_table",
+]  # fmt: skip
+
+objective, snapshot = objectives.vqvae_wavenet, codes.snapshot
+VOICING = Voicing("bits per sample", nobody=True, draws=True)
+
+
+def new(experiment: Experiment, n_speakers: int, kind: type[WaveNetAutoencoder] = WaveNetAutoencoder):
+    """Raises SpeechlibError where features, codes and crops do not fit into each other."""
+    read_by_encoder, drawn = vqvae_wavenet.whole_crops(experiment), vqvae_wavenet.bands_of(experiment)
+    n_bands = n_features(drawn) if experiment.model.draw_channels else 0
+    return kind(experiment.model, n_features(read_by_encoder), n_speakers, n_bands)
+
+
+def batches_of(experiment: Experiment, prepared: Data, part: str = "train") -> batches.Crops:
+    """Crops of the utterances that are as long as a crop: silence put behind a shorter one would enter the statistics
+    of every instance norm. Utterances are left out whole, with their speakers."""
+    n_frames, lengths = experiment.training.n_frames, prepared.pack.n_frames
+    long = [i for i in prepared.split[part] if lengths[i] >= n_frames]
+    if not long:
+        longest = max(lengths[i] for i in prepared.split[part])
+        raise SpeechlibError(
+            f"training.n_frames is {n_frames}, the longest utterance of part {part!r} has {longest}: crop shorter"
+        )
+    return data.crops(experiment, prepared._replace(split=prepared.split | {part: long}), part)
+
+
+def speak(
+    trained: Trained, codes: Tensor, speaker: Tensor, references: Sequence[int | Tensor] = (), **generation
+) -> Tensor:
+    """Codes (B, L), sliced (B, G, L), or vectors of a model without codes (B, D, L), in the voices of speaker (B,),
+    -1 = nobody -> waves (B, S) on the CPU.
+
+    `references`: one for each, an utterance of the pack (its index) or features (C, T) of anyone, whose voice is read
+    for AdaIN in the place of what is known of the speaker. Raises SpeechlibError for another number of them.
+    `generation` are the options of generation.wavenet.generate.
+    """
+    model, voice = trained.model, None
+    if len(references):
+        if len(references) != len(codes):
+            raise SpeechlibError(f"{len(references)} references for {len(codes)} utterances: wanted one for each")
+        heard = [
+            trained.data.pack.features(r, trained.experiment.inputs) if isinstance(r, int) else r for r in references
+        ]
+        voice = torch.cat([model.voice_of(features[None].to(device_of(model))) for features in heard])
+    return generate(model.decoder, *model.condition(codes, speaker, voice), **generation)
+
+
+def scores(trained: Trained) -> dict[str, float]:
+    """Codes against phones, where there are codes; what a linear probe reads at the bottleneck, beside the commonest.
+
+    Tuples of sliced codes count as one code each.
+    """
+    experiment, found = trained.experiment, {}
+    if experiment.model.slices:
+        table = codes.tokens(trained)
+        known, table["code"] = np.unique(table["code"], return_inverse=True)
+        found = summarise(table, len(known))
+    elif codes.has_codes(experiment):
+        found = vqvae_wavenet.scores(trained)
+    probes = read(represent(trained, trained.data.split["val"], ("bottleneck",)), limit=3000)
+    for what, probe in probes["bottleneck"].items():
+        found |= {f"{what}_read": probe.accuracy, f"{what}_commonest": probe.majority}
+    return found
