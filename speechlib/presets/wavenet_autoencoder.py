@@ -126,16 +126,16 @@ _demo = replace(
     ),
     training=replace(
         _codec.training,
-        steps=600,
-        batch_size=16,
-        n_frames=96,
+        steps=500,
+        batch_size=12,
+        n_frames=64,
         schedule="cosine",
         start_from="wavenet",
         frozen=("decoder",),
         log_every=10,
-        validate_every=150,
-        validate_batches=2,
-        checkpoint_every=300,
+        validate_every=250,
+        validate_batches=1,  # the decoder is most of its work
+        checkpoint_every=500,
     ),
 )
 # Few steps: codebooks that follow by averages from a k-means start are in use at once.
