@@ -28,6 +28,7 @@ __all__ = [
 ]  # fmt: skip
 
 objective, snapshot = objectives.vqvae_wavenet, codes.snapshot
+_PROBED = 60  # utterances, a quarter of them held out, that a run is probed on
 VOICING = Voicing("bits per sample", nobody=True, draws=True)
 
 
@@ -84,7 +85,8 @@ def scores(trained: Trained) -> dict[str, float]:
         found = summarise(table, len(known))
     elif codes.has_codes(experiment):
         found = vqvae_wavenet.scores(trained)
-    probes = read(represent(trained, trained.data.split["val"], ("bottleneck",)), limit=3000)
+    val = trained.data.split["val"]
+    probes = read(represent(trained, val[:: max(1, len(val) // _PROBED)], ("bottleneck",)), limit=2000)
     for what, probe in probes["bottleneck"].items():
         found |= {f"{what}_read": probe.accuracy, f"{what}_commonest": probe.majority}
     return found
