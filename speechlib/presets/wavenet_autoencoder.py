@@ -147,7 +147,7 @@ _smoke = replace(
     model=replace(
         _demo.model, channels=32, code_dim=16, codebook_size=64, draw_channels=32, speaker_dim=8, voice_dim=8
     ),
-    training=replace(_demo.training, steps=40, batch_size=4, n_frames=48, log_every=1, warmup=5, validate_every=20),
+    training=replace(_demo.training, steps=30, batch_size=4, n_frames=48, log_every=1, warmup=5, validate_every=15),
 )
 _SMOKE = _SMALL | {"svq": _quick | {"code_dim": 16, "slices": (4,) * 4}}
 

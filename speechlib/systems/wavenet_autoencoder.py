@@ -76,16 +76,13 @@ def speak(
 def scores(trained: Trained) -> dict[str, float]:
     """Codes against phones, where there are codes; what a linear probe reads at the bottleneck, beside the commonest.
 
-    Tuples of sliced codes count as one code each.
+    Tuples of sliced codes count as one code each: `codes_used` are those that occur.
     """
-    experiment, found = trained.experiment, {}
-    if experiment.model.slices:
+    found, val = {}, trained.data.split["val"]
+    if codes.has_codes(trained.experiment):
         table = codes.tokens(trained)
-        known, table["code"] = np.unique(table["code"], return_inverse=True)
+        known, table["code"] = np.unique(table["code"], return_inverse=True)  # a table of all tuples has no end
         found = summarise(table, len(known))
-    elif codes.has_codes(experiment):
-        found = vqvae_wavenet.scores(trained)
-    val = trained.data.split["val"]
     probes = read(represent(trained, val[:: max(1, len(val) // _PROBED)], ("bottleneck",)), limit=2000)
     for what, probe in probes["bottleneck"].items():
         found |= {f"{what}_read": probe.accuracy, f"{what}_commonest": probe.majority}
