@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from speechlib import alternation, configs, objectives, presets, runs, systems
+from speechlib import alternation, audio, configs, objectives, presets, runs, systems
 from speechlib.batches import Batch
 from speechlib.errors import SpeechlibError, UnknownName
 from speechlib.evaluation.combine import combine
@@ -727,6 +727,57 @@ def test_the_decoder_is_asked_whether_it_listens(trained, preset):
     table = systems.condition_use(trained[preset], n_items=4)
     assert np.isfinite(table.to_numpy()).all()
     assert table.loc["codes of others", "error"] != table.loc["another speaker", "error"]
+
+
+@pytest.mark.parametrize("system", [SYSTEM, "adversarial_autoencoder"])
+def test_it_is_heard_while_it_learns(folder, system):
+    """WA-11: behind the true past, and behind its own; and what is heard moves nothing."""
+    experiment = tiny(system=system, **{"training.sample_every": 3})
+    run = systems.train(experiment)
+    samples = {path.stem: audio.read(path, 8_000)[0] for path in run.folder("samples").iterdir()}
+    steps = [f"step-0000000{step}_{way}" for step in (1, 3, 4) for way in ("forced", "free")]
+    assert sorted(samples) == ["recording", *steps]
+    recording = samples.pop("recording")
+    assert {len(wave) for wave in samples.values()} == {len(recording)}
+    silent = systems.train(configs.override(experiment, {"training.sample_every": 0}))
+    one, other = (runs.load_tensors(r.checkpoint)[0] for r in (run, silent))
+    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+    data = systems.prepare(experiment)
+    where = data.pack.wave(data.split["val"][0])[: len(recording)]
+    assert recording == pytest.approx(where.numpy(), abs=1e-4)
+
+
+def test_forced_samples_are_the_likeliest_ones_behind_the_true_past(trained, tmp_path):
+    """A model that is sure of silence in its excitation says what linear prediction expects of the true past."""
+    codec = trained["smoke"]
+    model, data = codec.model, codec.data
+    run = runs.Run(tmp_path, {})
+    with torch.no_grad():
+        kept = {name: tensor.clone() for name, tensor in model.decoder.post_2.state_dict().items()}
+        model.decoder.post_2.weight.zero_()
+        model.decoder.post_2.bias.copy_(-((torch.arange(256) - 127.5).abs()))
+    lifecycle.system_of(codec.experiment).listen(codec.experiment, data, run, model, 7)
+    model.decoder.post_2.load_state_dict(kept)
+    wave, said = (
+        audio.read(tmp_path / "samples" / f"{n}.wav", 8_000)[0] for n in ("recording", "step-00000007_forced")
+    )
+    features = data.pack.features(data.split["val"][0], "mfcc")[None, :, : len(wave) // 80]
+    speaker = torch.tensor([int(data.pack.speaker[data.split["val"][0]])])
+    with torch.no_grad():
+        condition, _ = model.condition(model.codes(features), speaker)
+        filters = model.decoder.filters(condition, len(wave))
+    padded = np.concatenate([np.zeros(24), wave])
+    for t in range(2_000, 2_200):
+        a = filters.coefficients[0, :, t // filters.length].numpy()
+        expected = (a * padded[t : t + 24][::-1]).sum()
+        if abs(wave[t] - expected) < filters.gain[0, t // filters.length]:  # the excitation is not clipped
+            near = 0.01 * float(filters.gain[0, t // filters.length]) + 1e-3
+            assert said[t] == pytest.approx(np.clip(expected, -1, 1), abs=near)
+
+
+def test_what_cannot_be_heard_is_told(folder):
+    with pytest.raises(SpeechlibError, match="training.sample_every is 2: a vqvae is not heard"):
+        systems.train(presets.get("vqvae", "smoke", "folder", changes={"training.sample_every": 2}))
 
 
 def test_a_checkpoint_is_the_model_again(tmp_path):

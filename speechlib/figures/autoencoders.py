@@ -7,14 +7,6 @@ from matplotlib.figure import Figure
 
 from . import style
 
-KINDS = {  # the family of presets/wavenet_autoencoder.py
-    "AE": style.REFERENCE,
-    "VAE": style.colour("vae"),
-    "VQ": style.colour("vqvae_wavenet"),
-    "IN": style.colour("wavenet_autoencoder"),
-    "SVQ": style.colour("svq"),
-}
-
 
 def levels(panels: Mapping[str, tuple[Sequence[float], Sequence[float], Sequence[str]]]) -> Figure:
     """{title: (mean (U,), deviation (U,), speaker (U,)) of a channel in each utterance}: a dot each, coloured by
@@ -43,9 +35,9 @@ def readable(
     figure, grid = style.panels(1, len(accuracy), height=3.2, sharey=True)
     models = list(dict.fromkeys(model for rows in accuracy.values() for model, _ in rows))
     for ax, (what, rows) in zip(grid[0], accuracy.items()):
-        for model in models:
+        for model, colour in zip(models, style.of_runs(models)):
             shares = [rows.get((model, point), np.nan) for point in points]
-            ax.plot(range(len(points)), shares, marker="o", markersize=4, color=KINDS.get(model), label=model)
+            ax.plot(range(len(points)), shares, marker="o", markersize=4, color=colour, label=model)
         ax.axhline(commonest[what], color=style.BASELINE, linestyle="--", linewidth=1)
         ax.set(title=what, ylim=(0, 1), xticks=range(len(points)))
         ax.set_xticklabels(points, rotation=25, ha="right")

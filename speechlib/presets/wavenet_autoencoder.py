@@ -66,6 +66,7 @@ _paper = _family(
             log_every=200,
             validate_every=5_000,
             checkpoint_every=5_000,
+            sample_every=50_000,
         ),
         inputs="mfcc",
         targets=WAVE,

@@ -12,6 +12,7 @@ from .wavenet_autoencoder import (
     batches_of,
     decoding_error,
     fit,
+    listen,
     reconstruct,
     scores,
     snapshot,
@@ -20,7 +21,7 @@ from .wavenet_autoencoder import (
 )
 
 __all__ = [
-    "VOICING", "batches_of", "decoding_error", "fit", "new", "objective", "players", "reconstruct", "scores",
+    "VOICING", "batches_of", "decoding_error", "fit", "listen", "new", "objective", "players", "reconstruct", "scores",
     "snapshot", "speak", "speaker_table",
 ]  # fmt: skip
 

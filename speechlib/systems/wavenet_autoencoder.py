@@ -10,24 +10,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import batches, objectives
+from .. import audio, batches, objectives
 from ..errors import SpeechlibError
 from ..evaluation import summarise
 from ..features import n_features
 from ..generation.wavenet import generate
+from ..models.excitation import held
 from ..models.wavenet_autoencoder import WaveNetAutoencoder
 from ..presets import Experiment
+from ..runs import Run
 from . import codes, data, vqvae_wavenet
 from .data import Data, Trained, Voicing, device_of
 from .probed import read, represent
 from .vqvae_wavenet import decoding_error, fit, reconstruct, speaker_table
 
 __all__ = [
-    "VOICING", "batches_of", "decoding_error", "fit", "new", "objective", "reconstruct", "scores", "snapshot", "speak",
-    "speaker_table",
+    "VOICING", "batches_of", "decoding_error", "fit", "listen", "new", "objective", "reconstruct", "scores", "snapshot",
+    "speak", "speaker_table",
 ]  # fmt: skip
 
 objective, snapshot = objectives.vqvae_wavenet, codes.snapshot
+_HEARD = 2.0  # seconds of what is heard while it learns
 _PROBED = 60  # utterances, a quarter of them held out, that a run is probed on
 VOICING = Voicing("bits per sample", nobody=True, draws=True)
 
@@ -71,6 +74,33 @@ def speak(
         ]
         voice = torch.cat([model.voice_of(features[None].to(device_of(model))) for features in heard])
     return generate(model.decoder, *model.condition(codes, speaker, voice), **generation)
+
+
+@torch.inference_mode()
+def listen(experiment: Experiment, prepared: Data, run: Run, model: WaveNetAutoencoder, step: int) -> None:
+    """Write the beginning of an utterance of the validation part, as the model says it, to the run's samples/:
+    step-00000100_forced.wav has the likeliest sample behind the true past, step-00000100_free.wav what comes behind its
+    own, recording.wav is the truth.
+    """
+    pack, kind, index, device = prepared.pack, experiment.inputs, prepared.split["val"][0], device_of(model)
+    (batch,) = batches.whole(pack, [index], kind, audio=True)
+    n_codes = min(round(_HEARD * pack.config_of(kind).frame_rate), batch.inputs.shape[2]) // model.config.stride
+    wave = batch.audio[:, : n_codes * model.hop].to(device)
+    found = model.codes(batch.inputs[..., : n_codes * model.config.stride].to(device))
+    condition, told = model.condition(found, batch.speaker.to(device))
+    inner = model.decoder.inner(wave, condition)
+    rows = model.decoder.predict(inner, condition, told).transpose(1, 2).flatten(0, 1)  # (S, P)
+    middle = torch.full((len(rows), 2), 0.5, device=device)
+    missed = model.decoder.distribution.sample(rows, middle, temperature=0)[None] - inner
+    filters = model.decoder.filters(condition, wave.shape[1])
+    if (
+        filters is not None
+    ):  # missed is of the excitation: the wave, whose past is true, is off by as much times the gain
+        missed = missed * held(filters.gain, filters.length, wave.shape[1])
+    free = generate(model.decoder, condition, told)
+    waves = {"recording": wave, f"step-{step:08}_forced": wave + missed, f"step-{step:08}_free": free}
+    for name, said in waves.items():
+        audio.write(run.folder("samples") / f"{name}.wav", said[0].cpu(), pack.config.sample_rate)
 
 
 def scores(trained: Trained) -> dict[str, float]:
