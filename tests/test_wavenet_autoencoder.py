@@ -722,6 +722,33 @@ def test_a_target_utterance_gives_its_voice(trained):
         systems.convert(codec, [(1, 0), (2, 0)], 0.25, references=[5])
 
 
+def test_a_recording_of_anyone_is_said_by_the_speakers(trained, tmp_path):
+    codec = trained["smoke"]
+    name = codec.data.pack.utterances[1]
+    (source,) = [cut.recording.sources[0].source for cut in codec.data.corpus.cuts if cut.id == name]
+    said = systems.convert_file(codec, source, [1, -1], tmp_path, 0.25)
+    assert list(said) == [codec.data.pack.speakers[1], "no_speaker"]
+    kept = np.load(tmp_path / f"{name}_codes.npy")
+    assert kept.shape == (16, 13)  # vectors of 26 frames
+    assert {len(wave) for wave in said.values()} == {13 * 160}
+
+
+def test_voices_may_be_told_by_adain_alone_or_not_at_all(trained):
+    codec = trained["smoke"]
+    for preset, has in (("smoke", True), ("smoke_plain", False)):
+        experiment = configs.override(trained[preset].experiment, {"model.speaker_dim": 0})
+        alone = systems.Trained(systems.build(experiment, codec.data).eval(), experiment, codec.data, None)
+        assert systems.has_voices(alone) == has
+        codes = systems.encode(alone, [1])[0][1][:, :5]
+        assert systems.speak(alone, [codes], [1])[0].shape == (5 * 160,)
+        if has:
+            with pytest.raises(SpeechlibError, match=r"speakers \[9\] for a model of 2"):
+                systems.speak(alone, [codes], [9])
+        else:
+            with pytest.raises(SpeechlibError, match="has one voice"):
+                systems.convert(alone, [(1, 0)])
+
+
 @pytest.mark.parametrize("preset", ["smoke", "smoke_svq"])
 def test_the_decoder_is_asked_whether_it_listens(trained, preset):
     table = systems.condition_use(trained[preset], n_items=4)

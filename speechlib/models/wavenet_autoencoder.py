@@ -166,10 +166,11 @@ class WaveNetAutoencoder(nn.Module):
 
     @property
     def speakers(self) -> nn.Embedding | None:
-        """The table of the speakers' vectors; of a model that is told by reference, the voices that it has read."""
-        if self.config.told == "reference":
+        """The table of the speakers' vectors; where there is none, the voices that were read, if any."""
+        table = self.decoder.speakers if self.voices is None else self.voices
+        if table is None and self.reference is not None:
             return nn.Embedding.from_pretrained(self.known_voices)
-        return self.decoder.speakers if self.voices is None else self.voices
+        return table
 
     def encode(self, features: Tensor) -> Tensor:
         """Raw features (B, C, T) of any length -> z_e (B, D, ceil(T / stride)). Raises SpeechlibError for another
