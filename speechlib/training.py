@@ -108,9 +108,9 @@ def descend(
 
     batches and validation have `batch(n)` and a length, the batches of an epoch (batches.Crops). snapshot(model) gives
     what is recorded with `record_codebook` and `record_histograms`, listen(model, step) writes the waves of
-    `sample_every`. Returns the model with the weights to use (averaged
-    where averaged), in eval mode. Raises SpeechlibError that names term, step and utterances when a term is no longer
-    finite, and marks the run failed, as it does for any other error.
+    `sample_every`. Returns the model with the weights to use (averaged where averaged), in eval mode. Raises
+    SpeechlibError that names term, step and utterances when a term is no longer finite, and marks the run failed, as it
+    does for any other error.
     """
     accelerator = start_accelerator()
     device = device_of(config)

@@ -13,6 +13,7 @@ from speechlib import alternation, audio, configs, objectives, presets, runs, sy
 from speechlib.batches import Batch
 from speechlib.errors import SpeechlibError, UnknownName
 from speechlib.evaluation.combine import combine
+from speechlib.evaluation.levels import explained, levels
 from speechlib.models.content_encoders import ContentEncoder, Edged, InstanceNorm
 from speechlib.models.encoders import Residual
 from speechlib.models.quantizers import GaussianBottleneck, GumbelQuantizer, QuantizerConfig, make_quantizer
@@ -26,6 +27,7 @@ from speechlib.models.wavenet_autoencoder import (
     WaveNetAutoencoderConfig,
 )
 from speechlib.systems import lifecycle
+from speechlib.systems.coded import code_pack
 from speechlib.systems.codes import apart, joined
 
 SYSTEM = "wavenet_autoencoder"
@@ -708,6 +710,8 @@ def test_any_utterance_is_said_in_any_voice(trained, preset):
         assert np.array_equal(codes[1], z[0].detach().numpy())  # before AdaIN
         with pytest.raises(SpeechlibError, match="has no codes, and so no tokens"):
             systems.tokens(codec)
+        with pytest.raises(SpeechlibError, match="has no codebook .* a prior learns codes"):
+            code_pack(codec)
 
 
 def test_a_target_utterance_gives_its_voice(trained):
@@ -836,6 +840,17 @@ def test_represented_codes_have_the_phone_and_the_speaker_of_their_time(trained)
     for row in range(0, sum(n), 7):
         inside = [p.symbol for p in pack.phones(found.utterance[row]) if p.start <= found.time[row] < p.end]
         assert (inside == []) if found.labels["phone"][row] == "" else inside[0].startswith(found.labels["phone"][row])
+
+
+def test_the_level_of_a_voice_does_not_reach_the_code_of_in(trained):
+    """The issue's trend at its root, before any training: in the code of a plain encoder speakers have levels."""
+    share = {}
+    for preset in ("smoke", "smoke_plain"):
+        found = systems.represent(trained[preset], range(0, 112, 4), ("bottleneck",))
+        of = levels(found.points["bottleneck"], found.utterance, found.labels["speaker"])
+        share[preset] = explained(of).max()
+    assert share["smoke"] < 1e-6
+    assert share["smoke_plain"] > 0.05
 
 
 def test_the_table_has_a_row_for_each_model_and_point(trained):

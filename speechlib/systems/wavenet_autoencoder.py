@@ -69,10 +69,9 @@ def speak(
     if len(references):
         if len(references) != len(codes):
             raise SpeechlibError(f"{len(references)} references for {len(codes)} utterances: wanted one for each")
-        heard = [
-            trained.data.pack.features(r, trained.experiment.inputs) if isinstance(r, int) else r for r in references
-        ]
-        voice = torch.cat([model.voice_of(features[None].to(device_of(model))) for features in heard])
+        pack, kind, device = trained.data.pack, trained.experiment.inputs, device_of(model)
+        heard = [r if isinstance(r, Tensor) else pack.features(r, kind) for r in references]
+        voice = torch.cat([model.voice_of(features[None].to(device)) for features in heard])
     return generate(model.decoder, *model.condition(codes, speaker, voice), **generation)
 
 
@@ -93,9 +92,7 @@ def listen(experiment: Experiment, prepared: Data, run: Run, model: WaveNetAutoe
     middle = torch.full((len(rows), 2), 0.5, device=device)
     missed = model.decoder.distribution.sample(rows, middle, temperature=0)[None] - inner
     filters = model.decoder.filters(condition, wave.shape[1])
-    if (
-        filters is not None
-    ):  # missed is of the excitation: the wave, whose past is true, is off by as much times the gain
+    if filters is not None:  # of the excitation: the wave, whose past is true, is off by as much times the gain
         missed = missed * held(filters.gain, filters.length, wave.shape[1])
     free = generate(model.decoder, condition, told)
     waves = {"recording": wave, f"step-{step:08}_forced": wave + missed, f"step-{step:08}_free": free}
