@@ -455,7 +455,7 @@ def test_a_voice_is_read_off_a_reference_or_known_by_the_speakers_number():
 
 
 def test_told_by_reference_the_voice_stands_beside_every_code():
-    config = replace(IN, told="reference", decoder=replace(DECODER, speaker_dim=0))
+    config = replace(IN, voice_by="reference", decoder=replace(DECODER, speaker_dim=0))
     model = build(config)
     condition, told = model.condition(torch.randn(2, 4, 5), voice=torch.arange(12.0).view(2, 6))
     assert condition.shape == (2, 4 + 6, 5)
@@ -487,7 +487,7 @@ def test_what_does_not_fit_together_is_told():
     with pytest.raises(SpeechlibError, match="a voice is read where something uses it"):
         replace(PLAIN, adain_layers=2)
     with pytest.raises(SpeechlibError, match="decoder.speaker_dim 3 must be 0"):
-        replace(IN, told="reference")
+        replace(IN, voice_by="reference")
     with pytest.raises(SpeechlibError, match="stride 3: a code stands for 4 or 2 frames"):
         replace(PLAIN, stride=3)
     with pytest.raises(SpeechlibError, match="token_dropout is 1"):

@@ -32,7 +32,7 @@ from .vqvae_wavenet import Drawing, Output
 from .wavenet import WaveNet, WaveNetConfig
 
 POINTS = ("encoder", "projection", "bottleneck", "condition")  # where Chorowski et al. look into the model
-VOICES_TOLD = ("number", "reference")
+VOICE_BY = ("number", "reference")
 _FOLLOW = 0.02  # of a speaker's kept voice towards one that is read
 
 # r9y9's: 2 x 10 layers that see 256 ms at 16 kHz; up-sampling of 25 codes per second.
@@ -68,7 +68,9 @@ class WaveNetAutoencoderConfig(QuantizerConfig):
     adain_layers: int = 0  # one behind the other, on the code
     adain_normed: bool = True  # False: without instance norm in them, as submitted
     adain_relu: bool = False  # ReLU behind each
-    told: str = "number"  # who speaks, to WaveNet and to what draws: the "number" of the speaker, or the "reference"
+    voice_by: str = (
+        "number"  # who speaks, to WaveNet and to what draws: the "number" of the speaker, or the "reference"
+    )
     jitter: float = 0.0  # probability that a code gives way to its neighbour in training
     token_dropout: float = 0.0  # probability that one of `dropout_axis` is zero in training
     dropout_axis: str = "time"  # "time": whole tokens; "feature": whole channels
@@ -84,7 +86,7 @@ class WaveNetAutoencoderConfig(QuantizerConfig):
     def __post_init__(self):
         super().__post_init__()
         for name, known in (
-            ("edges", EDGES), ("reference", ("", *REFERENCES)), ("told", VOICES_TOLD),
+            ("edges", EDGES), ("reference", ("", *REFERENCES)), ("voice_by", VOICE_BY),
             ("dropout_axis", ("time", "feature")),
         ):  # fmt: skip
             if getattr(self, name) not in known:
@@ -95,17 +97,17 @@ class WaveNetAutoencoderConfig(QuantizerConfig):
             raise SpeechlibError(f"token_dropout is {self.token_dropout}: from 0 (off) to less than 1")
         if self.condition_kernel % 2 == 0:
             raise SpeechlibError(f"condition_kernel {self.condition_kernel} must be odd: a code stays in its place")
-        if bool(self.adain_layers or self.told == "reference") != bool(self.reference):
+        if bool(self.adain_layers or self.voice_by == "reference") != bool(self.reference):
             raise SpeechlibError(
-                f"reference {self.reference!r} with adain_layers {self.adain_layers} and told {self.told!r}: a voice "
-                "is read where something uses it, and nowhere else"
+                f"reference {self.reference!r} with adain_layers {self.adain_layers} and voice_by {self.voice_by!r}: a "
+                "voice is read where something uses it, and nowhere else"
             )
         if self.speaker_dim and not self.draw_channels:
             raise SpeechlibError("speaker_dim is of the network that draws: decoder.speaker_dim is the WaveNet's")
-        if self.told == "reference" and (self.speaker_dim or self.decoder.speaker_dim):
+        if self.voice_by == "reference" and (self.speaker_dim or self.decoder.speaker_dim):
             raise SpeechlibError(
-                f"told 'reference' takes the place of numbers: speaker_dim {self.speaker_dim} and decoder.speaker_dim "
-                f"{self.decoder.speaker_dim} must be 0"
+                f"voice_by 'reference' takes the place of numbers: speaker_dim {self.speaker_dim} and "
+                f"decoder.speaker_dim {self.decoder.speaker_dim} must be 0"
             )
 
     reads_wave = False  # what the systems of codecs ask
@@ -148,7 +150,7 @@ class WaveNetAutoencoder(nn.Module):
         width, kernel = config.condition_channels, config.condition_kernel
         self.mix = nn.Conv1d(config.code_dim, width, kernel, padding=kernel // 2) if width else nn.Identity()
         width = width or config.code_dim
-        beside = read if config.told == "reference" else config.speaker_dim  # of the voice beside the code
+        beside = read if config.voice_by == "reference" else config.speaker_dim  # of the voice beside the code
         self.drawing, self.bands, self.voices = None, Standardise(n_bands), None
         if n_bands:
             self.drawing = Drawing(width, beside, config.draw_channels, n_bands, config.stride)
@@ -211,7 +213,7 @@ class WaveNetAutoencoder(nn.Module):
         """What `told` takes -> what the decoder is told: condition (B, C2, L or frames), and the speaker if it knows
         numbers of speakers."""
         z, beside = self.told(codes, speaker, voice), None
-        if self.config.told == "reference":
+        if self.config.voice_by == "reference":
             beside = self._voice(speaker, voice)
         elif self.voices is not None:
             beside = vectors_of(self.voices, speaker)

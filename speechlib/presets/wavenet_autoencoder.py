@@ -85,7 +85,7 @@ _source = (
     _variant(_in, "in_wae_submitted", adain_normed=False),
     _variant(_in, "in_wae_bank", reference="bank", reference_channels=128, adain_layers=6),  # INAE1
     # NewINAE: the voice that was read takes the place of the speaker's number
-    _variant(_in, "in_wae_reference", told="reference", decoder=replace(_in.model.decoder, speaker_dim=0)),
+    _variant(_in, "in_wae_reference", voice_by="reference", decoder=replace(_in.model.decoder, speaker_dim=0)),
     _variant(_in, "in_wae_feed_forward", feed_forward=True),  # with the layers that the paper has
     replace(_svq, preset="svq_wae"),
     _variant(_svq, "svq_wae_ema", quantizer="ema", slices=(64, 64), slice_sizes=(256, 128)),  # a second size, K1
