@@ -26,7 +26,7 @@ COLOURS = {
     "melnet": "#CC79A7",
     "clarinet": "#882255",
     "flowavenet": "#8C564B",
-    "wavenet_autoencoder": "#332288",
+    "in_wae": "#332288",
     "svq": "#999933",
     "prior": "#117733",
 }
