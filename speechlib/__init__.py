@@ -1,7 +1,7 @@
 """A workbook for generative models of speech.
 
 The rooms, in the order data travels: corpora -> features -> packs -> batches -> models -> objectives
--> runs -> training -> generation, evaluation -> figures -> widgets; presets and systems assemble them,
+-> runs -> training -> generation, evaluation -> challenge -> figures -> widgets; presets and systems assemble them,
 workbook executes the notebooks. Nothing heavy is imported here.
 """
 

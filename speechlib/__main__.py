@@ -92,9 +92,15 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     command = add(_corpus, "read a corpus: its speakers, and the files that cannot be used")
-    command.add_argument("name", help="toy, vctk, librispeech, ljspeech, timit, folder or manifest")
+    command.add_argument("name", help="toy, vctk, librispeech, ljspeech, timit, zerospeech, folder or manifest")
     command.add_argument("--root", help="its folder (default: data/NAME)")
     command.add_argument("--download", action="store_true", help="fetch it first, where it is public")
+
+    command = add(_submission, "a ZeroSpeech submission: look for mistakes, count its bits, pack it up")
+    command.add_argument("action", choices=("validate", "bitrate", "zip"), help="zip does so only if nothing is wrong")
+    command.add_argument("folder", metavar="FOLDER", help="with metadata.yaml and 2019/")
+    command.add_argument("--root", help="the challenge's data or lists (default: data/zerospeech)")
+    command.add_argument("--out", metavar="FILE", help="of zip (FOLDER.zip), or of bitrate: scores as official JSON")
     return parser
 
 
@@ -253,6 +259,49 @@ def _corpus(options) -> None:
     print(f"{len(corpus.cuts)} utterances; {len(corpus.skipped)} files or labels left out")
     for skipped in corpus.skipped:
         print(f"  {skipped.path}: {skipped.reason}")
+
+
+def _submission(options) -> int:
+    from . import files
+    from .challenge import results, submission, validation
+    from .corpora import zerospeech
+
+    folder = Path(options.folder)
+    root = files.resolve(options.root) if options.root else files.data_dir() / "zerospeech"
+    tasks = zerospeech.tasks(root) if options.root or options.action == "bitrate" or root.exists() else []
+    if options.action == "bitrate":
+        return _bitrates(folder, tasks, options.out, results)
+    findings = validation.validate(folder, tasks)
+    for found in findings[:_FINDINGS]:
+        print(f"{found.severity:8} {found.path}: {found.problem}; {found.advice}")
+    if len(findings) > _FINDINGS:
+        print(f"... and {len(findings) - _FINDINGS} more")
+    n_errors = sum(found.severity == "error" for found in findings)
+    print(f"{n_errors} errors, {len(findings) - n_errors} warnings: {'not valid' if n_errors else 'valid'}")
+    if options.action == "zip" and not n_errors:
+        print(_short(submission.export(folder, options.out or f"{folder.resolve()}.zip")))
+    return 1 if n_errors else 0
+
+
+_FINDINGS = 50  # told one by one: of 14,000 missing files the first few tell enough
+
+
+def _bitrates(folder: Path, tasks: list, out: str | None, results) -> int:
+    from . import files
+
+    handed_in = [task for task in tasks if (folder / task.edition / task.language).is_dir()]
+    if not handed_in:
+        raise SpeechlibError(
+            f"{folder} holds none of {', '.join(t.language for t in tasks)}: is --root the right data?"
+        )
+    for task in handed_in:
+        listed = "" if task.is_official else " (all test files: there is no official list)"
+        for part, found in results.bitrates(folder, task).items():
+            print(f"{task.edition}/{task.language}/{part}: {found}{listed}")
+    if out:
+        files.write_json(out, results.score(folder, handed_in))
+        print(_short(Path(out)))
+    return 0
 
 
 def _change(text: str) -> tuple:

@@ -1,4 +1,4 @@
-"""Audio files and plain waves, float32 (S,) in [-1, 1]: reading, writing, resampling, trimming, levels."""
+"""Audio files and plain waves, float32 (S,) in [-1, 1]: reading, writing, resampling, trimming, filtering, levels."""
 
 import io
 import re
@@ -112,6 +112,22 @@ def trim(wave, top_db: float = 20.0, frame_length: int = 2048, hop_length: int =
     if not len(loud) or power.max() <= 0:
         return 0, 0
     return int(loud[0]) * hop_length, min(len(wave), (int(loud[-1]) + 1) * hop_length)
+
+
+def high_pass(wave, sample_rate: int, cutoff: float, n_taps: int = 255) -> np.ndarray:
+    """(S,) -> (S,) without what lies below `cutoff` hertz: a windowed-sinc filter, its delay taken off.
+
+    At 16 kHz and 70 Hz it takes off hum and the rumble of a room: 19 dB at 0, 6 dB at 70 Hz, a quarter at 150 Hz.
+    Zeros stand before the beginning and behind the end. `n_taps` must be odd.
+    """
+    from scipy.signal import firwin, oaconvolve
+
+    if not 0 < cutoff < sample_rate / 2 or n_taps % 2 == 0:
+        raise SpeechlibError(
+            f"a high-pass of {n_taps} taps at {cutoff} Hz: odd, and between 0 and {sample_rate / 2} Hz"
+        )
+    taps = firwin(n_taps, cutoff, pass_zero=False, fs=sample_rate)
+    return oaconvolve(np.asarray(wave, np.float64), taps, mode="same").astype(np.float32)
 
 
 def peak_normalise(wave) -> np.ndarray:

@@ -48,7 +48,8 @@ class PackConfig:
     """How recordings become a pack.
 
     trim: "silence" keeps what lies within `top_db` of the loudest frame; "labels" drops the leading phones that mean
-    silence, and trims by silence where a recording has no phones (VQ-VAE-Speech).
+    silence, and trims by silence where a recording has no phones (VQ-VAE-Speech). high_pass (hertz, 0: none) filters
+    what trimming has left.
     """
 
     sample_rate: int = 16_000
@@ -56,8 +57,11 @@ class PackConfig:
     trim: str = "none"
     top_db: float = 20.0
     peak_normalise: bool = True
+    high_pass: float = 0.0
 
     def __post_init__(self):
+        if not 0 <= self.high_pass < self.sample_rate / 2:
+            raise SpeechlibError(f"high_pass is {self.high_pass} Hz: from 0 (none) to {self.sample_rate / 2:g} Hz")
         if self.trim not in TRIMS:
             raise UnknownName("trim", self.trim, TRIMS)
         kinds = [config.kind for config in self.features]
@@ -234,7 +238,7 @@ def build(
     """
     cuts = list(corpus.cuts)
     folder = resolve(root) if root is not None else data_dir() / "packs"
-    path = folder / f"{corpus.name}-{fingerprint(FORMAT, configs.to_dict(config), [_identity(cut) for cut in cuts])}"
+    path = folder / f"{corpus.name}-{fingerprint(FORMAT, _plain(config), [_identity(cut) for cut in cuts])}"
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / f".{path.name}.lock"):  # a second process that wants the same pack waits for it
         try:
@@ -258,6 +262,11 @@ def build(
         (building / "whole").replace(path)
         shutil.rmtree(building)
     return open(path)
+
+
+def _plain(config: PackConfig) -> dict:
+    """Its values; one that came later than packs did is left out while it is off, so that they are found again."""
+    return {key: value for key, value in configs.to_dict(config).items() if key != "high_pass" or value}
 
 
 def _identity(cut) -> list:
@@ -376,6 +385,8 @@ def _prepare(utterance: _Utterance, config: PackConfig) -> tuple[np.ndarray, flo
     least = max((features.win_length for features in config.features), default=1)
     if len(wave) < least:
         raise BadFile(name, f"is too short: {len(wave)} samples at {config.sample_rate} Hz, one frame needs {least}")
+    if config.high_pass:
+        wave = audio.high_pass(wave, config.sample_rate, config.high_pass)
     peak = max(wave.max(), -wave.min()) if config.peak_normalise else 1
     if peak == 0:
         raise BadFile(name, "is silent where its labels say speech")

@@ -84,6 +84,7 @@ NOTEBOOKS = (  # in reading order, which is an order they can run in
     Notebook("42_clustering", needs=(_VQVAE,)),
     Notebook("43_voices", needs=(_VQVAE, _CODEC)),
     Notebook("44_sweeps"),
+    Notebook("46_zerospeech"),
 )
 
 

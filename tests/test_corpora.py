@@ -78,12 +78,12 @@ def reasons(corpus) -> str:
 
 
 def test_names_and_unknown_ones(tmp_path):
-    assert corpora.names() == ("toy", "vctk", "librispeech", "ljspeech", "timit", "folder", "manifest")
+    assert corpora.names() == ("toy", "vctk", "librispeech", "ljspeech", "timit", "zerospeech", "folder", "manifest")
     with pytest.raises(UnknownName, match="Did you mean 'librispeech'"):
         corpora.load("libri-speech", tmp_path)
 
 
-@pytest.mark.parametrize("name", ["vctk", "librispeech", "ljspeech", "timit", "folder", "manifest"])
+@pytest.mark.parametrize("name", ["vctk", "librispeech", "ljspeech", "timit", "zerospeech", "folder", "manifest"])
 def test_a_missing_or_empty_corpus_says_what_was_looked_for_where(name, tmp_path, workspace):
     with pytest.raises(SpeechlibError) as error:
         corpora.load(name, tmp_path / "nothing here")

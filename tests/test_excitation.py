@@ -114,6 +114,7 @@ def quiet_model(config, n_condition=0) -> WaveNet:
 
 CASES = {
     "emphasis": (replace(EMPHASISED, output="gaussian"), None),
+    "scaled emphasis": (replace(EMPHASISED, output="gaussian", emphasis_scale=0.55), None),
     "envelope": (ENVELOPED, extract(resonance(320), BANDS)[..., :4]),
 }
 
@@ -143,7 +144,7 @@ def test_the_receptive_field_counts_the_filter(case):
     model = quiet_model(config, 60 if config.envelope else 0)
     wave = (0.01 * torch.rand(1, 300)).requires_grad_()
     model(wave, condition)[0, :, -1].sum().backward()
-    plain = replace(config, emphasis=0.0, envelope=0).receptive_field
+    plain = replace(config, emphasis=0.0, emphasis_scale=1.0, envelope=0).receptive_field
     assert 300 - int(wave.grad[0].nonzero()[0]) - 1 == model.receptive_field == plain + (config.envelope or 1)
 
 
@@ -151,11 +152,17 @@ def test_emphasis_is_the_same_filter_for_all():
     wave = torch.rand(3, 20) - 0.5
     expected = torch.cat([wave[:, :1], wave[:, 1:] - 0.85 * wave[:, :-1]], dim=1)
     torch.testing.assert_close(whiten(wave, Emphasis(0.85)(None, 20)), expected)
+    torch.testing.assert_close(whiten(wave, Emphasis(0.85, 0.55)(None, 20)), 0.55 * expected)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"emphasis": 1.0}, "emphasis is 1.0"), ({"emphasis": 0.5, "envelope": 8}, "one or the other")],
+    [
+        ({"emphasis": 1.0}, "emphasis is 1.0"),
+        ({"emphasis": 0.5, "envelope": 8}, "one or the other"),
+        ({"emphasis_scale": 0.55}, "emphasis_scale 0.55 with emphasis 0.0"),
+        ({"emphasis": 0.85, "emphasis_scale": 0.0}, "positive"),
+    ],
 )
 def test_choices_that_make_no_sense(changes, message):
     with pytest.raises(SpeechlibError, match=message):

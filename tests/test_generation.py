@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from speechlib import mu_law
+from speechlib import files, mu_law
 from speechlib.errors import SpeechlibError, UnknownName
 from speechlib.generation import numba_wavenet, products
 from speechlib.generation.eager_wavenet import EagerWaveNet
@@ -348,6 +348,49 @@ def test_teacher_forcing_on_the_gpu_is_the_step_on_the_gpu():
     with torch.no_grad():
         expected = model(wave)
     torch.testing.assert_close(GraphWaveNet(model, n_streams=2).force(wave), expected, rtol=0, atol=1e-4)
+
+
+FITTING = {"residual_channels": 16, "gate_channels": 64, "skip_channels": 32}  # into the kernel of all layers
+KERNELS = [
+    {"kernel_size": 2, "output": "mu_law"},
+    {"kernel_size": 3, "output": "logistic", "front_skip": True, "condition_post": True},
+    {"kernel_size": 4, "output": "gaussian", "condition_post": True, "front_relu": True},
+]
+
+
+def forced_by_the_kernel(changes: dict, n_streams: int, engine: type, device: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Parameters of the same waves by the kernel and by teacher forcing."""
+    model = build(replace(SMALL, **FITTING, **changes), n_condition=4).to(device)
+    condition, wave = torch.randn(n_streams, 4, 7).to(device), torch.rand(n_streams, 42).to(device) * 2 - 1
+    running = engine(model, condition, None, n_streams)
+    assert running.kernel is not None
+    with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        return running.force(wave), model(wave, condition)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("n_streams", [1, 37])
+@pytest.mark.parametrize("changes", KERNELS)
+def test_layers_in_one_kernel_are_those_of_teacher_forcing(changes, n_streams):
+    torch.testing.assert_close(*forced_by_the_kernel(changes, n_streams, GraphWaveNet, "cuda"), rtol=0, atol=1e-5)
+
+
+def test_layers_in_one_kernel_as_triton_interprets_it():
+    """The same without a GPU: Triton's interpreter runs the kernel line by line. It must be told before the import."""
+    pytest.importorskip("triton", reason="Triton comes with torch for CUDA")
+    code = (
+        "from tests import test_generation as t; import torch\n"
+        "for changes in t.KERNELS:\n"
+        "    pair = t.forced_by_the_kernel(changes, 3, t.GraphOnTheCPU, 'cpu')\n"
+        "    torch.testing.assert_close(*pair, rtol=0, atol=1e-5)"
+    )
+    environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    subprocess.run([sys.executable, "-c", code], env=environment, cwd=files.ROOT, check=True)
+
+
+def test_networks_that_a_program_cannot_hold_go_layer_by_layer():
+    assert GraphOnTheCPU(build(SMALL)).kernel is None
 
 
 def test_graphs_are_refused_where_there_is_no_gpu():

@@ -4,11 +4,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from speechlib.errors import SpeechlibError
+from speechlib.errors import SpeechlibError, UnknownName
 from speechlib.generation import melnet
+from speechlib.generation.eager_melnet import EagerTier, full_precision
+from speechlib.generation.graph_melnet import GraphTier
 from speechlib.generation.melnet import Drawing
-from speechlib.models.melnet import MelNet, MelNetConfig, grid_sizes
+from speechlib.models.melnet import MelNet, MelNetConfig, Tier, grid_sizes
 
 CONFIG = MelNetConfig(layers=(2, 1, 1, 1), hidden=10, n_mixtures=3, speaker_dim=3)
 F, T = 13, 17
@@ -42,12 +45,13 @@ def drawn(model, grids, number, n_clips=3, draw=melnet.draw_tier, **options):
     return draw(tier, uniform[:n_clips], condition, SPEAKERS[:n_clips], **options)
 
 
+@pytest.mark.parametrize("path", ["numba", "eager"])
 @pytest.mark.parametrize("number", [1, 2, 3, 4])
-def test_remembered_states_give_the_parameters_of_teacher_forcing(model, grids, number):
+def test_remembered_states_give_the_parameters_of_teacher_forcing(model, grids, number, path):
     tier, grid = model.tiers[number - 1], grids[number - 1]
     with torch.no_grad():
         expected = tier(grid.target, grid.condition, SPEAKERS)
-    found = melnet.cached_parameters(tier, grid.target, grid.condition, SPEAKERS)
+    found = melnet.cached_parameters(tier, grid.target, grid.condition, SPEAKERS, path)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
@@ -154,3 +158,159 @@ def test_a_model_without_speakers_and_with_one_tier(grids):
     with torch.no_grad():
         torch.testing.assert_close(found, model.tiers[0](grids[0].target), rtol=0, atol=1e-5)
     assert grid_sizes(1, 4, 9) == [(4, 9)]
+
+
+# -- paths -------------------------------------------------------------------------------------------------------------
+
+
+def begun(path, tier, n_bins, n_frames, n_clips, condition=None, speaker=None):
+    """An engine at the beginning of a grid."""
+    with torch.no_grad(), full_precision():
+        z = tier.conditioning(condition, speaker, (n_clips, n_frames, n_bins))
+    return path(tier, n_bins, n_frames, n_clips, z)
+
+
+def some_tier(seed: int):
+    """A tier of random sizes, the first or a later one, with speakers or without, and a grid for it."""
+    torch.manual_seed(seed)
+    first, spoken = seed % 2 == 0, seed % 3 == 0
+    hidden, layers, K, bins, frames, clips = (int(torch.randint(*ends, ())) for ends in
+                                              ((1, 24), (1, 4), (1, 5), (1, 8), (2, 8), (1, 7)))  # fmt: skip
+    config = MelNetConfig((layers,), hidden, K, speaker_dim=3 * spoken)
+    tier = Tier(config, layers, bins if first else None, 4 * spoken).eval()
+    for parameter in tier.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    condition = None if first else torch.randn(clips, bins + seed % 4 // 2, frames + seed % 5 // 3)
+    return tier, torch.randn(clips, bins, frames), condition, torch.randint(-1, 4, (clips,)) if spoken else None
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_paths_agree_whatever_the_sizes(seed):
+    tier, x, condition, speaker = some_tier(seed)
+    with torch.no_grad():
+        expected = tier(x, condition, speaker)
+    for path in ("numba", "eager"):
+        found = melnet.cached_parameters(tier, x, condition, speaker, path)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    uniform, drawing = torch.rand(*x.shape, 2, dtype=torch.double), Drawing(0.9, 0.8, (-2.0, 2.0))
+    for n_given in {0, 1, x.shape[2]}:
+        numba, eager = (
+            melnet.draw_tier(tier, uniform, condition, speaker, x[..., :n_given], drawing, path)
+            for path in ("numba", "eager")
+        )
+        torch.testing.assert_close(eager, numba, rtol=0, atol=1e-4)
+        assert torch.equal(eager[..., :n_given], x[..., :n_given])
+
+
+def test_whole_clips_are_the_same_on_every_path(model):
+    options = {"n_clips": 2, "speaker": SPEAKERS[:2], "seed": 3, "prime": torch.zeros(F, 3)}
+    numba, eager, chosen = (
+        melnet.generate(model, T, path=path, **options).features for path in ("numba", "eager", "auto")
+    )
+    torch.testing.assert_close(eager, numba, rtol=0, atol=1e-3)
+    assert torch.equal(chosen, numba)
+    again = [melnet.upsample(model, numba, 2, speaker=SPEAKERS[:2], path=path).features for path in ("numba", "eager")]
+    torch.testing.assert_close(*again, rtol=0, atol=1e-3)
+
+
+class GraphOnTheCPU(GraphTier):
+    """All of the graph path but CUDA's recorder, which runs the frame to warm up, and later on the same buffers."""
+
+    device_type = "cpu"
+
+    def _record(self, frame):
+        frame()
+        return frame
+
+
+def followed(seed, device, graph_path):
+    """What the eager and the graph path make of a first frame that is given, of two temperatures, and what they would
+    expect of a last frame: it depends on all that they remember."""
+    tier, x, condition, speaker = some_tier(seed)
+    tier.to(device)
+    x, condition, speaker = (None if given is None else given.to(device) for given in (x, condition, speaker))
+    B, n_bins, n_frames = x.shape
+    uniform, middle, limits = torch.rand(*x.shape, 2, dtype=torch.double), n_frames // 2, (-2.0, 2.0)
+    found = []
+    for path in (EagerTier, graph_path):
+        engine = begun(path, tier, n_bins, n_frames, B, condition, speaker)
+        at = [memory.data_ptr() for memory in engine.memories]
+        engine.read(x[..., :1])
+        stretches = [(1, middle, 1.0, 1.0), (middle, n_frames - 1, 0.7, 0.0)]
+        drawn = [engine.sample(uniform[:, :, a:b], *rest, limits) for a, b, *rest in stretches if b > a]
+        found.append([*drawn, engine.force(x[..., -1:])])
+        assert engine.position == n_frames
+        assert at == [memory.data_ptr() for memory in engine.memories]
+    assert len(engine.recorded) == len(drawn)
+    return found
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_replayed_frames_are_what_the_eager_path_draws(seed):
+    for eager, graph in zip(*followed(seed, "cpu", GraphOnTheCPU)):
+        assert torch.equal(graph, eager)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_frame_can_be_recorded(model, grids, number):
+    """A graph repeats kernels: a value that the host reads, or draws itself, would be frozen in it."""
+    grid = grids[number - 1]
+    engine = begun(EagerTier, model.tiers[number - 1], *grid.target.shape[1:], 3, grid.condition, SPEAKERS)
+    seen = set()
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, operation, types, arguments=(), options=None):
+            seen.add(operation)
+            return operation(*arguments, **(options or {}))
+
+    numbers = torch.rand(3, grid.target.shape[1], 2, dtype=torch.double)
+    with Watch(), torch.no_grad():
+        engine.draw_frame(numbers, 0.9, 0.8, (-2.0, 2.0))
+    names = {str(operation).split(".")[1] for operation in seen}
+    assert {"addmm_", "addcmul"} <= names
+    assert number == 1 or "index_select" in names  # the frame's number is read on the device
+    assert not names & {"_local_scalar_dense", "item", "is_nonzero", "nonzero", "equal", "masked_select"}
+    assert not [operation for operation in seen if torch.Tag.nondeterministic_seeded in operation.tags]
+
+
+def test_paths_that_cannot_be_gone_are_told(model):
+    with pytest.raises(SpeechlibError, match="CUDA device, this one is on cpu"):
+        melnet.generate(model, T, speaker=SPEAKERS[:1], path="graph")
+    with pytest.raises(UnknownName, match="path of generation 'quick'"):
+        melnet.generate(model, T, speaker=SPEAKERS[:1], path="quick")
+
+
+needs_cuda = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
+on_cuda = pytest.mark.parametrize("seed", [pytest.param(seed, marks=needs_cuda) for seed in range(6)])
+
+
+@on_cuda
+def test_parameters_on_the_gpu_are_those_of_teacher_forcing(seed):
+    tier, x, condition, speaker = some_tier(seed)
+    with torch.no_grad():
+        expected = tier(x, condition, speaker)
+    tier.cuda()
+    for path in ("eager", "graph"):
+        found = melnet.cached_parameters(tier, x, condition, speaker, path)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
+
+
+@on_cuda
+def test_recorded_graph_draws_what_the_eager_path_draws(seed):
+    for eager, graph in zip(*followed(seed, "cuda", GraphTier)):
+        torch.testing.assert_close(graph, eager, rtol=0, atol=1e-4)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_clips_on_the_gpu_are_those_of_the_cpu(model):
+    options = {"n_clips": 2, "speaker": SPEAKERS[:2], "seed": 3, "prime": torch.zeros(F, 3)}
+    expected = melnet.generate(model, T, path="numba", **options).features
+    try:
+        model.cuda()
+        for path in ("eager", "auto", "numba"):
+            found = melnet.generate(model, T, path=path, **options).features
+            assert found.device.type == "cpu"
+            torch.testing.assert_close(found, expected, rtol=0, atol=1e-3)
+    finally:
+        model.cpu()

@@ -328,3 +328,21 @@ def test_a_condition_of_another_size_is_refused():
         model.tiers[1](torch.randn(1, 3, 8), torch.randn(1, 3, 6))
     with pytest.raises(SpeechlibError, match="first tier takes no condition"):
         model.tiers[0](torch.randn(1, 3, 8), torch.randn(1, 3, 8))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_bfloat16_on_a_gpu_tells_the_loss_that_float32_tells_on_a_cpu():
+    """With weights as far from zero as a training leaves them, and rows enough for the quick kernels of LSTMs."""
+    model = build(replace(SMALL, hidden=48, n_mixtures=10), n_features=32, n_speakers=0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(2)
+    x = torch.randn(32, 32, 48).cumsum(2) / 4
+    grids = model.grids(x)
+    with torch.no_grad():
+        expected = [tier.nll(grid).mean() for tier, grid in zip(model.tiers, grids)]
+        model.cuda()
+        with torch.autocast("cuda", torch.bfloat16):
+            found = [tier.nll(grid).mean().cpu() for tier, grid in zip(model.tiers, model.grids(x.cuda()))]
+    torch.testing.assert_close(torch.stack(found), torch.stack(expected), rtol=0, atol=0.01)

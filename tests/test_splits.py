@@ -56,6 +56,33 @@ def test_speaker_split_shares_no_speaker_and_keeps_both_sexes(seed):
     assert sum(map(len, parts.values())) == len(TWELVE)
 
 
+@given(
+    st.lists(st.integers(1, 60), min_size=1, max_size=8),
+    st.sampled_from([0.01, 0.05, 0.1, 0.2, 0.5]),
+    st.integers(0, 3),
+)
+def test_every_frequent_speaker_is_in_a_stratified_dev_set(sizes, share, seed):
+    """reference/wavenet_autoencoders.md 8.9: not the first files by name, which are of few speakers."""
+    cuts = cuts_of({f"S{i:03d}": (None, n) for i, n in enumerate(sizes)})
+    if len(cuts) < 2:
+        return
+    parts = splits.split(cuts, {"train": 1 - share, "dev": share}, by="stratified", seed=seed)
+    assert sorted(parts["train"] + parts["dev"]) == sorted(cut.id for cut in cuts)
+    assert abs(len(parts["dev"]) - share * len(cuts)) <= 1
+    for i, n in enumerate(sizes):
+        own = [name for name in parts["dev"] if name.startswith(f"S{i:03d}")]
+        assert own or n < 1 / share
+        assert len(own) <= n * share + 1.5
+    assert parts == splits.split(cuts[::-1], {"train": 1 - share, "dev": share}, by="stratified", seed=seed)
+
+
+def test_a_stratified_dev_set_depends_on_the_seed_and_not_on_names():
+    cuts = cuts_of({f"S{i:03d}": (None, 100) for i in range(5)})
+    first, second = (splits.split(cuts, {"train": 0.99, "dev": 0.01}, "stratified", seed)["dev"] for seed in (0, 1))
+    assert [name[:4] for name in first] == [name[:4] for name in second] == [f"S{i:03d}" for i in range(5)]
+    assert first != second
+
+
 def test_one_speaker_cannot_be_split_by_speaker():
     with pytest.raises(SpeechlibError, match=r"one speaker cannot be split into 2 parts.*Split by utterance instead"):
         splits.split(cuts_of({"LJ": ("F", 16)}), by="speaker")

@@ -19,7 +19,7 @@ from .labels import Interval
 
 __all__ = ["Corpus", "Skipped", "catalogue", "describe", "download", "intervals", "inventory", "load", "names"]
 
-_NAMES = ("toy", "vctk", "librispeech", "ljspeech", "timit", "folder", "manifest")
+_NAMES = ("toy", "vctk", "librispeech", "ljspeech", "timit", "zerospeech", "folder", "manifest")
 
 
 def names() -> tuple[str, ...]:

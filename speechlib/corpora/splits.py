@@ -11,6 +11,7 @@ from ..files import read_json, write_json
 
 TRAIN_VAL = {"train": 0.8, "val": 0.2}
 TRAIN_VAL_TEST = {"train": 0.8, "val": 0.1, "test": 0.1}
+WAYS = ("utterance", "speaker", "stratified")
 
 
 def split(
@@ -25,17 +26,17 @@ def split(
     parts = TRAIN_VAL if parts is None else dict(parts)
     if not parts or min(parts.values()) <= 0 or abs(sum(parts.values()) - 1) > 1e-6:
         raise SpeechlibError(f"the parts of a split must be positive and sum to 1, got {parts}")
+    if by not in WAYS:
+        raise UnknownName("way to split", by, WAYS)
     members: dict[str, list[str]] = {}  # what is shuffled -> utterance ids
-    gender: dict[str, str] = {}
+    group: dict[str, str] = {}  # and what it is spread by
     for cut in cuts:
         supervision = cut.supervisions[0]
-        if by not in ("utterance", "speaker"):
-            raise UnknownName("way to split", by, ("utterance", "speaker"))
-        key = cut.id if by == "utterance" else supervision.speaker
+        key = supervision.speaker if by == "speaker" else cut.id
         members.setdefault(key, []).append(cut.id)
-        gender[key] = (supervision.gender or "") if by == "speaker" else ""
-    order = _shuffled(sorted(members), gender, np.random.default_rng(seed))
-    edges = _edges(parts, len(order), by)
+        group[key] = {"utterance": "", "speaker": supervision.gender, "stratified": supervision.speaker}[by] or ""
+    order = _shuffled(sorted(members), group, np.random.default_rng(seed))
+    edges = _edges(parts, len(order), "speaker" if by == "speaker" else "utterance")
     return {
         name: sorted(utterance for key in order[a:b] for utterance in members[key])
         for name, a, b in zip(parts, edges, edges[1:])
@@ -59,13 +60,14 @@ def load(path: str | Path) -> dict[str, list[str]]:
     return ids
 
 
-def _shuffled(keys: list[str], gender: dict[str, str], generator: np.random.Generator) -> list[str]:
-    """All keys in a seeded order in which every gender is spread evenly."""
-    places = []
-    for value in sorted(set(gender.values())):
-        group = [key for key in keys if gender[key] == value]
-        shuffled = [group[i] for i in generator.permutation(len(group))]
-        places += [((i + 0.5) / len(group), value, key) for i, key in enumerate(shuffled)]
+def _shuffled(keys: list[str], group: dict[str, str], generator: np.random.Generator) -> list[str]:
+    """All keys in a seeded order in which every group (a gender, a speaker) is spread evenly."""
+    places, of_group = [], {}
+    for key in keys:
+        of_group.setdefault(group[key], []).append(key)
+    for value, members in sorted(of_group.items()):
+        shuffled = [members[i] for i in generator.permutation(len(members))]
+        places += [((i + 0.5) / len(members), value, key) for i, key in enumerate(shuffled)]
     return [key for _, _, key in sorted(places)]
 
 

@@ -5,6 +5,7 @@ before the step, so they are one batched product; after it only the newest tap g
 on the device and every tensor stays in its place, so that a CUDA graph can replay the step.
 """
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,7 +29,8 @@ class EagerWaveNet:
         n_layers, n_past, R, _ = self.weights.past.shape
         self.device = device = self.weights.base.device
         late = torch.arange(n_past, 0, -1) * torch.tensor(self.config.dilations)[:, None]  # (L, k - 1)
-        length = late[:, :1]  # a ring holds just the reach: the oldest is read before the newest is written
+        # a ring holds just the reach: the oldest is read before the newest is written
+        length = late[:, :1].contiguous()
         self.late, self.length = late.to(device), length.to(device)
         self.first = (length.cumsum(0) - length).to(device)
         self.rings = torch.zeros(int(length.sum()), n_streams, R, device=device)
@@ -64,11 +66,23 @@ class EagerWaveNet:
             self.take(value)
         return torch.stack(parameters, dim=2)
 
+    def select(self, chosen: np.ndarray) -> None:
+        """Stream b goes on from where stream chosen[b] is, chosen (B,)."""
+        index = torch.from_numpy(chosen).to(self.device)
+        for memory in (self.rings, self.history):
+            memory.copy_(memory[:, index])
+
     def step(self) -> Tensor:
         """Parameters (B, P) of the sample at the present position. Call `take` once behind it."""
+        w, x = self.weights, self._front()
+        skip = w.skip_bias.expand(len(x), -1)
+        return self._network(x, self._added(), skip + x @ w.front_skip if len(w.front_skip) else skip)
+
+    def _network(self, x: Tensor, added: Tensor, skip: Tensor) -> Tensor:
+        """All layers and the output stage: x (B, R) from the front, what conditions add (B, L G + K), the skips before
+        the first layer (B, K) -> parameters (B, P). What layers heard goes into their rings."""
         w, config = self.weights, self.config
         n_layers, R = config.n_layers, config.residual_channels
-        added = self._added()  # (B, L G + K)
         gates, post = added.split([n_layers * config.gate_channels, config.skip_channels], dim=1)
         rows = self.first + (self.position - self.late) % self.length  # (L, k - 1)
         past = self.rings[rows.flatten()].unflatten(0, rows.shape).transpose(1, 2).flatten(2)  # (L, B, (k - 1) R)
@@ -76,11 +90,7 @@ class EagerWaveNet:
             gates.unflatten(1, (n_layers, -1)).transpose(0, 1), past, w.past.flatten(1, 2)
         )  # (L, B, G)
 
-        x = self._front()
-        v = torch.cat([x, w.skip_bias.expand(len(x), -1)], dim=1)  # residual and running sum of skips
-        if len(w.front_skip):
-            v[:, R:] += x @ w.front_skip
-        inputs = []
+        v, inputs = torch.cat([x, skip], dim=1), []  # residual and running sum of skips
         for z, current, out, bias in zip(known, self.current, self.out, self.bias):
             inputs.append(v[:, :R])
             a, b = torch.addmm(z, inputs[-1], current).chunk(2, dim=1)

@@ -1,7 +1,8 @@
 """WaveNet sample by sample on a GPU, many streams in step: the eager step recorded once as a CUDA graph and replayed.
 
 A step is some two hundred small kernels, and starting each from Python takes longer than its work; a graph starts
-STEPS samples at once. A step lasts about as long for a thousand streams as for one, so throughput grows with streams.
+STEPS samples at once. Where there is Triton and the network is small enough, its layers are one kernel of their own
+(triton_wavenet.py). A step lasts about as long for a thousand streams as for one, so throughput grows with streams.
 """
 
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import SpeechlibError
-from ..models.wavenet import WaveNet
+from ..models.wavenet import WaveNet, WaveNetConfig
 from .eager_wavenet import EagerWaveNet
 
 STEPS = 16  # samples per replay; what is left of a block goes step by step
@@ -35,6 +36,7 @@ class GraphWaveNet(EagerWaveNet):
         if self.device.type != self.device_type:
             raise SpeechlibError(f"CUDA graphs need a model on a CUDA device, this one is on {self.device}")
         self.recorded: dict[tuple[float, float], Recorded] = {}
+        self.kernel = _kernel(model.config)
 
     @torch.no_grad()
     def sample(self, uniform: Tensor, temperature: float = 1.0, top_p: float = 1.0) -> Tensor:
@@ -50,6 +52,11 @@ class GraphWaveNet(EagerWaveNet):
         if whole < uniform.shape[1]:
             drawn.append(super().sample(uniform[:, whole:], temperature, top_p))
         return torch.cat(drawn, dim=1)
+
+    def _network(self, x: Tensor, added: Tensor, skip: Tensor) -> Tensor:
+        if self.kernel is None:
+            return super()._network(x, added, skip)
+        return self.kernel(self, x, added, skip)
 
     def _recorded(self, like: Tensor, temperature: float, top_p: float) -> Recorded:
         """STEPS samples from one buffer into another; temperature and nucleus are constants in it."""
@@ -69,15 +76,29 @@ class GraphWaveNet(EagerWaveNet):
         return self.recorded[key]
 
     def _record(self, steps: Callable[[], None]) -> Callable[[], None]:
-        """What does `steps` again whenever it is called. The memory is that of some steps later afterwards."""
-        with torch.cuda.device(self.device):
-            side = torch.cuda.Stream()
-            side.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(side):  # libraries set themselves up on first use, which must not be recorded
-                steps()
-            torch.cuda.current_stream().wait_stream(side)
-            graph = torch.cuda.CUDAGraph()
-            # thread_local: a training in another thread of this process may go on meanwhile
-            with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # recorded, not run
-                steps()
-        return graph.replay
+        return record(steps, self.device)
+
+
+def record(steps: Callable[[], None], device: torch.device) -> Callable[[], None]:
+    """What does `steps` again whenever it is called. The memory is that of some steps later afterwards."""
+    with torch.cuda.device(device):
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):  # libraries set themselves up on first use, which must not be recorded
+            steps()
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        # thread_local: a training in another thread of this process may go on meanwhile
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # recorded, not run
+            steps()
+    return graph.replay
+
+
+def _kernel(config: WaveNetConfig) -> Callable | None:
+    """All layers as one kernel; None without Triton, and for networks that are too wide for it."""
+    try:
+        from . import triton_wavenet  # here, because it comes with torch for CUDA only
+    except ImportError:
+        return None
+    widths = config.residual_channels, config.gate_channels // 2, config.skip_channels
+    return triton_wavenet.network if triton_wavenet.fits(*widths) else None

@@ -3,8 +3,16 @@
     made = generate(model, 200, n_clips=4, speaker=..., seed=1)     # made.features (4, F, 200), made.stages
     fine = upsample(model, features, n_real=1)                      # the first tier is the recording's
 
-Tiers follow each other; within a tier every value is drawn once the values before it are (numba_melnet.py), on the CPU
-wherever the model is. `rerun` draws the same by a whole pass for every value: what it costs to remember nothing.
+Tiers follow each other; within a tier every value is drawn once the values before it are:
+
+| path  | where | what                                                                              |
+|-------|-------|-----------------------------------------------------------------------------------|
+| numba | CPU   | compiled loop on one core, wherever the model is: teacher forcing within 1e-5     |
+| eager | any   | the same in plain PyTorch, all clips in step                                      |
+| graph | CUDA  | frames of the eager path recorded and replayed, many clips at once                |
+
+"auto" is graph for a model on a CUDA device and numba for others. Every path draws a clip's values from the same random
+numbers. `rerun` draws the same by a whole pass for every value: what it costs to remember nothing.
 """
 
 from collections.abc import Callable
@@ -14,10 +22,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import SpeechlibError
+from ..errors import SpeechlibError, UnknownName
 from ..models.melnet import BINS, Grid, MelNet, Tier, axis_of, grid_sizes
-from ..models.mixtures import GaussianMixture
+from .eager_melnet import NO_LIMITS, EagerTier, full_precision
+from .graph_melnet import GraphTier
 
+PATHS = ("auto", "numba", "eager", "graph")
 Progress = Callable[[int, int, str], None]  # (values done, of all, text)
 _FRAMES = 8  # drawn between two looks at progress
 
@@ -35,7 +45,7 @@ class Drawing(NamedTuple):
 
     temperature: float = 1.0
     weight_temperature: float = 1.0
-    limits: tuple[float, float] = (-np.inf, np.inf)
+    limits: tuple[float, float] = NO_LIMITS
 
 
 def generate(
@@ -48,6 +58,7 @@ def generate(
     seed: int = 0,
     temperature: float = 1.0,
     weight_temperature: float = 1.0,
+    path: str = "auto",
     progress: Progress | None = None,
 ) -> Generated:
     """n_clips spectrograms of n_frames frames, side by side.
@@ -66,7 +77,7 @@ def generate(
         grids = _grids(model, begun, torch.full((n_clips,), prime.shape[2]))
         given = [grid.target[:, :, : grid.length[0]] for grid in grids]
     drawing = Drawing(temperature, weight_temperature, tuple(model.limits.tolist()))
-    return _all_tiers(model, sizes, given, n_clips, speaker, seed, drawing, progress)
+    return _all_tiers(model, sizes, given, n_clips, speaker, seed, drawing, path, progress)
 
 
 def upsample(
@@ -78,6 +89,7 @@ def upsample(
     seed: int = 0,
     temperature: float = 1.0,
     weight_temperature: float = 1.0,
+    path: str = "auto",
     progress: Progress | None = None,
 ) -> Generated:
     """Features (B, F, T) of recordings, of which the grids of the first n_real tiers are kept and the rest is drawn."""
@@ -86,7 +98,7 @@ def upsample(
     sizes = grid_sizes(model.config.n_tiers, *features.shape[1:])
     given = [grid.target for grid in _grids(model, features)[:n_real]] + [None] * (len(sizes) - n_real)
     drawing = Drawing(temperature, weight_temperature, tuple(model.limits.tolist()))
-    return _all_tiers(model, sizes, given, len(features), speaker, seed, drawing, progress)
+    return _all_tiers(model, sizes, given, len(features), speaker, seed, drawing, path, progress)
 
 
 def stretch(model: MelNet, features: Tensor, n_real: int = 1) -> Tensor:
@@ -131,6 +143,7 @@ def draw_tier(
     speaker: Tensor | None = None,
     given: Tensor | None = None,
     drawing: Drawing = Drawing(),  # noqa: B008  immutable
+    path: str = "auto",
     progress: Callable[[int], None] | None = None,
 ) -> Tensor:
     """Standardised values (B, F, T) of one tier, from uniform (B, F, T, 2) random numbers.
@@ -138,30 +151,24 @@ def draw_tier(
     given (B, F, T0): the first frames, which are not drawn. progress(frames done).
     """
     B, F, T, _ = uniform.shape
-    running, numbers = _begin(tier, (B, F, T), condition, speaker), uniform.clone()
-    numbers[..., 1] = GaussianMixture.deviate(uniform[..., 1])
-    rows, n_given = running.to_rows(numbers), 0
-    if given is not None:
-        n_given = given.shape[2]
-        running.values[1 : 1 + n_given] = running.to_rows(given)
-    for first in range(0, T, _FRAMES):
-        running.run(min(_FRAMES, T - first), rows, n_given, *drawing)
+    running = _begin(tier, (B, F, T), condition, speaker, path)
+    frames, done = [], 0
+    if given is not None and given.shape[2]:
+        running.read(given)
+        frames, done = [given.cpu()], given.shape[2]
+    for first in range(done, T, _FRAMES):
+        frames.append(running.sample(uniform[:, :, first : first + _FRAMES], *drawing).cpu())
         if progress:
-            progress(running.done)
-    return running.from_rows(running.values[1:])
+            progress(min(first + _FRAMES, T))
+    return torch.cat(frames, dim=2)
 
 
 @torch.inference_mode()
 def cached_parameters(
-    tier: Tier, values: Tensor, condition: Tensor | None = None, speaker: Tensor | None = None
+    tier: Tier, values: Tensor, condition: Tensor | None = None, speaker: Tensor | None = None, path: str = "auto"
 ) -> Tensor:
     """Parameters (B, F, T, 3 K) of given values (B, F, T), step by step: what `tier(values, ...)` gives at once."""
-    B, F, T = values.shape
-    running = _begin(tier, (B, F, T), condition, speaker)
-    running.values[1:] = running.to_rows(values)
-    thetas = np.zeros((T, F * B, tier.distribution.n_parameters), np.float32)
-    running.run(T, np.zeros((T, F * B, 2), np.float32), T, thetas=thetas)
-    return running.from_rows(thetas)
+    return _begin(tier, values.shape, condition, speaker, path).force(values).cpu()
 
 
 @torch.inference_mode()
@@ -199,7 +206,7 @@ def _grids(model: MelNet, features: Tensor, length: Tensor | None = None) -> lis
 @torch.inference_mode()
 def _all_tiers(
     model: MelNet, sizes: list[tuple[int, int]], given: list[Tensor | None], n_clips: int, speaker: Tensor | None,
-    seed: int, drawing: Drawing, progress: Progress | None,
+    seed: int, drawing: Drawing, path: str, progress: Progress | None,
 ) -> Generated:  # fmt: skip
     """Tier after tier; of each the first frames may be given, or all of them."""
     if n_clips < 1 or drawing.temperature < 0 or drawing.weight_temperature < 0:
@@ -221,7 +228,7 @@ def _all_tiers(
                 if progress:
                     progress(before + frames * F, total, f"tier {number} of {len(sizes)}")
 
-            target = draw_tier(tier, uniform, condition, speaker, known, drawing, report)
+            target = draw_tier(tier, uniform, condition, speaker, known, drawing, path, report)
         done += F * T
         targets.append(target)
         stages.append(model.merge(targets))
@@ -232,12 +239,19 @@ def _all_tiers(
     return Generated(stages[-1], stages)
 
 
-def _begin(tier: Tier, shape: tuple[int, int, int], condition: Tensor | None, speaker: Tensor | None):
-    """The compiled loop at its beginning: the conditioning network has run, once."""
-    from .numba_melnet import NumbaTier  # here, because numba takes half a second to import
-
+def _begin(tier: Tier, shape: tuple[int, int, int], condition: Tensor | None, speaker: Tensor | None, path: str):
+    """One of the paths at its beginning: the conditioning network has run, once."""
+    if path not in PATHS:
+        raise UnknownName("path of generation", path, PATHS)
     device = tier.head.weight.device
+    if path == "auto":
+        path = "graph" if device.type == "cuda" else "numba"
     B, F, T = shape
     condition, speaker = (None if given is None else given.to(device) for given in (condition, speaker))
-    z = tier.conditioning(condition, speaker, (B, T, F))
-    return NumbaTier(tier, F, T, B, z)
+    with full_precision():
+        z = tier.conditioning(condition, speaker, (B, T, F))
+    if path == "numba":
+        from .numba_melnet import NumbaTier  # here, because numba takes half a second to import
+
+        return NumbaTier(tier, F, T, B, z)
+    return (EagerTier if path == "eager" else GraphTier)(tier, F, T, B, z)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..models.melnet import Layer, Recurrent, Tier
+from ..models.mixtures import GaussianMixture
 from .activations import FLAT, copy, over, under
 from .compiled import compiled
 from .numba_wavenet import choose
@@ -305,17 +306,19 @@ def _draw(theta, uniform, deviate, temperature, weight_temperature, log_floor, c
 
 @compiled
 def advance(
-    weights, state, z_t, z_f, first, stop, n_given, uniform, temperature, weight_temperature, limits, values, thetas
+    weights, state, z_t, z_f, first, stop, n_given, values, uniform, temperature, weight_temperature, limits, thetas
 ):
-    """Frames first..stop - 1 of values (1 + T, N), whose row 0 is zeros: those before n_given are read, others drawn.
+    """Frames first..stop - 1 of values (1 + T, N), whose row 0 is zeros: the first n_given are read, others drawn.
 
-    z_t, z_f (T or 1, N, H); uniform (T, N, 2): the first chooses a component, the second is already a deviate; limits
-    (2,) of what is drawn. thetas (T, N, 3 K) are filled where there is room for them.
+    z_t, z_f (T or 1, N, H). Of frames first.. on: uniform (n, N, 2), of which the first chooses a component and the
+    second is a deviate already; thetas (n, N, 3 K), filled where there is room for them. limits (2,) of what is drawn.
     """
     B, F = state.before.shape
     for i in range(first, stop):
-        z = min(i, len(z_t) - 1)
+        z, n = min(i, len(z_t) - 1), i - first
         _frame(weights, state, z_t[z], values[i])
+        if n < n_given and len(thetas) == 0:
+            continue  # states of h_f begin anew with every frame
         for j in range(F):
             rows = slice(j * B, (j + 1) * B)
             below = values[i + 1, (j - 1) * B : j * B] if j > 0 else values[0, :B]
@@ -323,17 +326,23 @@ def advance(
             for b in range(B):
                 row, theta = j * B + b, state.theta[b, : weights.n_parameters]
                 if len(thetas) > 0:
-                    copy(theta, thetas[i, row])
-                if i >= n_given:
+                    copy(theta, thetas[n, row])
+                if n >= n_given:
                     value = _draw(
-                        theta, uniform[i, row, 0], uniform[i, row, 1], temperature, weight_temperature,
+                        theta, uniform[n, row, 0], uniform[n, row, 1], temperature, weight_temperature,
                         weights.log_floor, state.chances,
                     )  # fmt: skip
                     values[i + 1, row] = min(max(value, limits[0]), limits[1])
 
 
+_NOTHING = np.zeros((0, 0, 0), np.float32)
+
+
 class NumbaTier:
-    """B clips of one tier, whose grid is n_bins x n_frames; `z` is what the tier's `conditioning` gave."""
+    """B clips of one tier, whose grid is n_bins x n_frames; `z` is what the tier's `conditioning` gave.
+
+    `sample` draws the next frames, `force` and `read` take given ones; all go on where they are.
+    """
 
     def __init__(self, tier: Tier, n_bins: int, n_frames: int, n_clips: int, z: tuple[Tensor | float, Tensor | float]):
         self.shape = n_bins, n_frames, n_clips
@@ -351,30 +360,45 @@ class NumbaTier:
         z = z.expand(n_clips, -1, n_bins, -1)
         return _array(z.permute(1, 2, 0, 3).flatten(1, 2))
 
-    def to_rows(self, x: Tensor) -> np.ndarray:
-        """(B, F, T, *) -> (T, N, *)."""
-        return np.ascontiguousarray(x.movedim(2, 0).transpose(1, 2).flatten(1, 2).float().cpu().numpy())
-
-    def from_rows(self, rows: np.ndarray) -> Tensor:
-        """(T, N, *) -> (B, F, T, *)."""
-        n_bins, _, n_clips = self.shape
-        return torch.from_numpy(rows).unflatten(1, (n_bins, n_clips)).transpose(1, 2).movedim(0, 2).contiguous()
-
-    def run(
+    def sample(
         self,
-        n_frames: int,
-        uniform: np.ndarray,
-        n_given: int = 0,
+        uniform: Tensor,
         temperature: float = 1.0,
         weight_temperature: float = 1.0,
         limits: tuple[float, float] = (-np.inf, np.inf),
-        thetas: np.ndarray | None = None,
-    ) -> None:
-        """The next n_frames frames of `values`. Arguments are those of `advance`."""
-        stop = self.done + n_frames
-        advance(
-            self.weights, self.state, *self.z, self.done, stop, n_given, uniform, float(temperature),
-            float(weight_temperature), np.array(limits, np.float32), self.values,
-            np.zeros((0, 0, 0), np.float32) if thetas is None else thetas,
-        )  # fmt: skip
-        self.done = stop
+    ) -> Tensor:
+        """Random numbers uniform (B, F, n, 2) -> the next n frames (B, F, n), values within limits."""
+        numbers = torch.stack([uniform[..., 0], GaussianMixture.deviate(uniform[..., 1])], dim=-1).double()
+        drawing = float(temperature), float(weight_temperature), np.array(limits, np.float32)
+        return self._from_rows(self._advance(uniform.shape[2], 0, self._to_rows(numbers), *drawing, _NOTHING))
+
+    def force(self, values: Tensor) -> Tensor:
+        """The next frames are values (B, F, n) -> the parameters (B, F, n, 3 K) they were given."""
+        thetas = np.zeros((values.shape[2], len(self.values[0]), self.weights.n_parameters), np.float32)
+        self._give(values, thetas)
+        return self._from_rows(thetas)
+
+    def read(self, values: Tensor) -> None:
+        """The next frames are values (B, F, n), and nobody asks what was expected: h_f is left out."""
+        self._give(values, _NOTHING)
+
+    def _give(self, values: Tensor, thetas: np.ndarray) -> None:
+        n = values.shape[2]
+        self.values[1 + self.done : 1 + self.done + n] = self._to_rows(values)
+        self._advance(n, n, np.zeros((0, 0, 2)), 1.0, 1.0, np.zeros(2, np.float32), thetas)
+
+    def _advance(self, n_frames: int, n_given: int, *rest) -> np.ndarray:
+        """The next frames (n, N), of which the first n_given are there."""
+        first = self.done
+        self.done += n_frames
+        advance(self.weights, self.state, *self.z, first, self.done, n_given, self.values, *rest)
+        return self.values[1 + first : 1 + self.done]
+
+    def _to_rows(self, x: Tensor) -> np.ndarray:
+        """(B, F, n, *) -> (n, N, *)."""
+        return np.ascontiguousarray(x.movedim(2, 0).transpose(1, 2).flatten(1, 2).cpu().numpy())
+
+    def _from_rows(self, rows: np.ndarray) -> Tensor:
+        """(n, N, *) -> (B, F, n, *)."""
+        n_bins, _, n_clips = self.shape
+        return torch.from_numpy(rows).unflatten(1, (n_bins, n_clips)).transpose(1, 2).movedim(0, 2).contiguous()

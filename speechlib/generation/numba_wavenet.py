@@ -343,6 +343,15 @@ class NumbaWaveNet:
         self._run(lambda b: self._advance(b, given[b], none, 1.0, 1.0, samples[b], parameters[b]), n_streams)
         return torch.from_numpy(parameters).transpose(1, 2)
 
+    def select(self, chosen: np.ndarray) -> None:
+        """Stream b goes on from where stream chosen[b] is, chosen (B,)."""
+        moved = {b: int(source) for b, source in enumerate(chosen) if source != b}
+        memories = {b: (state.rings, state.history) for b, state in enumerate(self.states)}
+        before = {b: [memory.copy() for memory in memories[b]] for b in moved.keys() & set(moved.values())}
+        for b, source in moved.items():
+            for memory, value in zip(memories[b], before.get(source, memories[source])):
+                memory[:] = value
+
     def _advance(self, b, given, uniform, temperature, top_p, samples, parameters) -> None:
         """Stream b in pieces: what the conditions add to a piece is one product, small enough to stay in a cache."""
         state, base = self.states[b], self.base[b % len(self.base)]

@@ -41,6 +41,10 @@ class Synthesis:
         self.done += wave.shape[1]
         return limited(torch.from_numpy(wave.astype(np.float32)))
 
+    def select(self, chosen: np.ndarray) -> None:
+        """Stream b goes on from where stream chosen[b] is, chosen (B,)."""
+        self.history = self.history[chosen]
+
 
 @compiled
 def _filter(wave, coefficients, gain, length, done, history):

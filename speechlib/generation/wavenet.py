@@ -142,6 +142,14 @@ class stream:
         inner = self.model.sample(uniform, *self.options).cpu()
         return inner if self.synthesis is None else self.synthesis(inner)
 
+    def select(self, chosen: np.ndarray) -> None:
+        """Stream b goes on from where stream chosen[b] is, chosen (B,), each with random numbers of its own.
+
+        For streams of one condition and one speaker."""
+        self.model.select(chosen)
+        if self.synthesis is not None:
+            self.synthesis.select(chosen)
+
 
 def _engine(path: str, model: WaveNet, condition, speaker, n_streams: int, threads: int | None, precision: str):
     if path not in PATHS:

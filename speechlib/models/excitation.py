@@ -48,16 +48,16 @@ def held(values: Tensor, length: int, n_samples: int) -> Tensor:
 
 
 class Emphasis(nn.Module):
-    """x[t] - a x[t-1] for every wave."""
+    """scale (x[t] - a x[t-1]) for every wave."""
 
-    def __init__(self, a: float):
+    def __init__(self, a: float, scale: float = 1.0):
         super().__init__()
-        self.a = a
+        self.a, self.scale = a, scale
 
     def forward(self, condition: Tensor | None, n_samples: int) -> Filters:
         device = None if condition is None else condition.device
         a = torch.full((1, 1, 1), self.a, device=device)
-        return Filters(a, torch.ones(1, 1, device=device), n_samples)
+        return Filters(a, torch.full((1, 1), 1 / self.scale, device=device), n_samples)
 
 
 class Envelope(nn.Module):

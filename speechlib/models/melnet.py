@@ -137,8 +137,20 @@ class Recurrent(nn.Module):
         self.first = nn.Parameter(torch.zeros(2, hidden))  # h and c before the first step
 
     def forward(self, x: Tensor) -> Tensor:
-        h, c = self.first[:, None, None].expand(-1, 1, len(x), -1).to(x.dtype)
-        return self.lstm(x, (h.contiguous(), c.contiguous()))[0]
+        h, c = self.first[:, None, None].expand(-1, 1, len(x), -1)
+        return _along(self.lstm, x, (h.contiguous(), c.contiguous()))
+
+
+def _along(lstm: nn.LSTM, x: Tensor, first: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    """x (N, S, C) -> (N, S, H).
+
+    On CUDA autocast would make a float16 LSTM of it, whichever type it was asked for. One that was trained so had other
+    losses there than anywhere else: it stays in float32.
+    """
+    if x.is_cuda:
+        with torch.autocast("cuda", enabled=False):
+            return lstm(x.float(), first)[0]
+    return lstm(x, first if first is None else tuple(state.to(x.dtype) for state in first))[0]
 
 
 class Layer(nn.Module):
@@ -181,11 +193,11 @@ class Extractor(nn.Module):
         # an item is turned round within its own length: what lies behind its end is read after it, not before
         t, length = torch.arange(T, device=x.device), length[:, None]
         turned = torch.where(t < length, length - 1 - t, t).repeat_interleave(F, dim=0)  # (B F, T)
-        late = self.late(rows)[0]
-        early = self.early(rows.gather(1, turned[..., None]))[0]
+        late = _along(self.late, rows)
+        early = _along(self.early, rows.gather(1, turned[..., None]))
         early = early.gather(1, turned[..., None].expand_as(early))
         along = [h.view(B, F, T, -1).transpose(1, 2) for h in (late, early)]
-        across = [self.up(frames)[0], self.down(frames.flip(1))[0].flip(1)]
+        across = [_along(self.up, frames), _along(self.down, frames.flip(1)).flip(1)]
         return torch.cat([*along, *(h.view(B, T, F, -1) for h in across)], dim=-1)
 
 

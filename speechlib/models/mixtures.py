@@ -57,10 +57,17 @@ class GaussianMixture:
         `temperature` multiplies the deviation (0: the mean), `weight_temperature` divides the logits of the weights
         (0: the most probable component).
         """
+        deviate = self.deviate(uniform[:, 1])
+        return self.draw(parameters, uniform[:, 0], deviate, temperature, weight_temperature)
+
+    def draw(
+        self, parameters: Tensor, uniform: Tensor, deviate: Tensor, temperature: float, weight_temperature: float
+    ) -> Tensor:
+        """`sample`, where the second uniform number has become a deviate (B,) already."""
         logits, mean, log_sigma = parameters.float().chunk(3, dim=-1)
-        component = choose(logits, uniform[:, 0], weight_temperature)[:, None]
+        component = choose(logits, uniform, weight_temperature)[:, None]
         sigma = log_sigma.gather(1, component)[:, 0].exp().clamp(min=self.min_sigma)
-        return mean.gather(1, component)[:, 0] + temperature * sigma * self.deviate(uniform[:, 1])
+        return mean.gather(1, component)[:, 0] + temperature * sigma * deviate
 
     @staticmethod
     def deviate(uniform: Tensor) -> Tensor:

@@ -59,6 +59,7 @@ class WaveNetConfig:
     speaker_dim: int = 0  # size of the learned speaker vector; 0 = no speakers
     dropout: float = 0.0  # on each layer's input
     emphasis: float = 0.0  # what is learned is the wave with its high frequencies raised: 0.85, or 0 = as it is
+    emphasis_scale: float = 1.0  # times this, so that it is not clipped: 0.55 for an emphasis of 0.85
     envelope: int = 0  # or its excitation: order of the filters that follow the bands of the condition; 0 = none
     envelope_fft: int = 256  # n_fft of those bands
     dither: float = 0.0  # deviation of the noise added to waves that are learned: digital silence never ends by itself
@@ -79,6 +80,10 @@ class WaveNetConfig:
             )
         if not 0 <= self.emphasis < 1:
             raise SpeechlibError(f"emphasis is {self.emphasis}: from 0 (off) to less than 1, where an error would stay")
+        if self.emphasis_scale <= 0 or (self.emphasis_scale != 1 and not self.emphasis):
+            raise SpeechlibError(
+                f"emphasis_scale {self.emphasis_scale} with emphasis {self.emphasis}: positive, and both"
+            )
         if self.emphasis and self.envelope:
             raise SpeechlibError(f"emphasis {self.emphasis} and envelope {self.envelope}: one or the other")
         if self.condition_kernel % 2 == 0:
@@ -341,7 +346,7 @@ def _excitation(config: WaveNetConfig, n_condition: int) -> nn.Module | None:
         raise SpeechlibError(f"envelope {config.envelope} follows the bands of a condition, and this model has none")
     if config.envelope:
         return Envelope(config.envelope, n_condition, config.envelope_fft, config.hop)
-    return Emphasis(config.emphasis) if config.emphasis else None
+    return Emphasis(config.emphasis, config.emphasis_scale) if config.emphasis else None
 
 
 def _conv(n_in: int, n_out: int, kernel: int, normed: bool, dilation: int = 1, bias: bool = True) -> nn.Module:

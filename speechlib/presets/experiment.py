@@ -40,7 +40,7 @@ class CorpusConfig:
 
 @dataclass(frozen=True)
 class SplitConfig:
-    by: str = "utterance"  # utterance, or speaker: no speaker in two parts
+    by: str = "utterance"  # utterance; speaker: no speaker in two parts; stratified: every frequent one in all of them
     parts: dict[str, float] = field(default_factory=lambda: {"train": 0.8, "val": 0.2})
     seed: int = 0
 

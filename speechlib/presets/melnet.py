@@ -129,21 +129,26 @@ _smoke = replace(
     ),
 )
 
-_long = replace(  # an hour or two of one core
+_first = replace(  # minutes on a GPU, hours on a CPU; a layer less than `demo`, so that its checkpoint is small
     _demo,
-    preset="long",
-    model=replace(_demo.model, layers=(5, 4, 3, 2), hidden=96),
+    preset="first",
+    model=replace(_demo.model, layers=(2, 2, 2, 2)),
     training=replace(
         _demo.training,
-        steps=4_000,
-        batch_size=8,
-        learning_rate=2e-3,
+        steps=2_000,
+        batch_size=32,
         warmup=100,
         ema_decay=0.999,
         log_every=50,
         validate_every=200,
-        checkpoint_every=100,
+        checkpoint_every=200,
     ),
 )
+_long = replace(  # goes on from it, on any device: some minutes of one core
+    _first,
+    preset="long",
+    source=_first,
+    training=replace(_first.training, steps=400, batch_size=8, learning_rate=1.5e-3, warmup=20, ema_decay=0.99),
+)
 
-PRESETS = {preset.preset: preset for preset in (_smoke, _demo, _long, _paper, _voxceleb2, _maestro, *_sources)}
+PRESETS = {preset.preset: preset for preset in (_smoke, _demo, _first, _long, _paper, _voxceleb2, _maestro, *_sources)}

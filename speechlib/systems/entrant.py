@@ -1,0 +1,55 @@
+"""A trained codec as the two functions that a ZeroSpeech submission is made of: `encode` and `speak`; see challenge."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import SpeechlibError, UnknownName
+from .codes import has_codes
+from .data import Trained, device_of
+from .voices import speak
+
+POINTS = ("z_q", "z_e", "codes")
+
+
+def encoder(trained: Trained, point: str = "z_q") -> Callable[[Tensor], np.ndarray]:
+    """Features (C, T), or a wave (S,) where the model reads that, -> rows (N, D), one per code.
+
+    point: "z_q", the vectors of the codes; "z_e", what was quantised; "codes", whole numbers (N, G) of G codebooks.
+    Raises SpeechlibError for codes of a model that has none.
+    """
+    if point not in POINTS:
+        raise UnknownName("point of a model", point, POINTS)
+    if point != "z_e" and not has_codes(trained.experiment):
+        raise SpeechlibError(f"this {trained.experiment.system} has no codes: its rows are z_e")
+
+    @torch.inference_mode()
+    def encode(x: Tensor) -> np.ndarray:
+        x = x[None].to(device_of(trained.model))
+        if point == "codes":
+            found = trained.model.codes(x)[0]
+            return found.reshape(-1, found.shape[-1]).T.cpu().numpy()
+        z = trained.model.encode(x)
+        return (z if point == "z_e" else trained.model.quantize(z).z_q)[0].T.float().cpu().numpy()
+
+    return encode
+
+
+def voice(trained: Trained, **generation) -> Callable[[Tensor, str], np.ndarray]:
+    """(features (C, T) or wave (S,), name of a speaker it was trained with) -> wave (S,) of its codes in that voice.
+
+    `generation` is for decoders that draw their samples. Raises UnknownName, when called, for another's name.
+    """
+    speakers = trained.data.pack.speakers
+
+    @torch.inference_mode()
+    def said(x: Tensor, speaker: str) -> np.ndarray:
+        if speaker not in speakers:
+            raise UnknownName("speaker", speaker, speakers)
+        codes = trained.model.codes(x[None].to(device_of(trained.model)))[0].cpu().numpy()
+        (wave,) = speak(trained, [codes], [speakers.index(speaker)], **generation)
+        return wave.numpy()
+
+    return said
