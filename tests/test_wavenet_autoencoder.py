@@ -577,7 +577,9 @@ def test_sources_are_the_numbers_of_section_4():
     assert (paper.training.batch_size, newest.training.batch_size, paper.training.ema_decay) == (10, 40, 0.9999)
     assert (paper.training.grad_clip, svq.training.grad_clip) == (0.0, 100.0)
     assert paper.training.n_frames * 160 == 5_120
-    assert (paper.model.decoder.emphasis, SOURCE_DECODER.speaker_dim) == (0.85, 32)
+    decoder, pack = paper.model.decoder, paper.pack
+    assert (decoder.emphasis, decoder.emphasis_scale, decoder.speaker_dim) == (0.85, 0.55, 32)
+    assert (pack.high_pass, pack.top_db, pack.peak_normalise, paper.split.by) == (70.0, 60.0, False, "stratified")
     assert (svq.model.code_dim, svq.model.slices, svq.model.codebook_size) == (128, (32,) * 4, 256)
     categorical = presets.get(SYSTEM, "categorical").model
     assert (categorical.codebook_size, categorical.code_dim, categorical.temperatures) == (128, 128, (1.0, 0.1))

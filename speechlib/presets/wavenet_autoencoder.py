@@ -53,9 +53,9 @@ _paper = _family(
         system="wavenet_autoencoder",
         preset="paper",
         corpus=CorpusConfig("zerospeech"),
-        pack=PackConfig(features=(MFCC39_80,), trim="silence", top_db=60.0),
-        split=SplitConfig(parts={"train": 0.99, "val": 0.01}),
-        model=WaveNetAutoencoderConfig(decoder=replace(SOURCE_DECODER, emphasis=0.85)),
+        pack=PackConfig(features=(MFCC39_80,), trim="silence", top_db=60.0, peak_normalise=False, high_pass=70.0),
+        split=SplitConfig("stratified", {"train": 0.99, "val": 0.01}),
+        model=WaveNetAutoencoderConfig(decoder=replace(SOURCE_DECODER, emphasis=0.85, emphasis_scale=0.55)),
         training=TrainingConfig(
             steps=610_000,
             batch_size=10,

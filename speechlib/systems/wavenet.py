@@ -55,7 +55,7 @@ def vocode(trained: Trained, features: int | Tensor, speaker: int | None = None,
 
 
 def steered(trained: Trained, features: int | Tensor, speaker: int | None = None, **options) -> Tensor:
-    """`vocode` by many particles, of which those go on that come near the bands: `options` of generation.steering.steer.
+    """`vocode` by many particles: those go on that come near the bands; `options` of generation.steering.steer.
 
     int8 weights where nothing else is said and the model is on the CPU: the loss is small, the gain is time.
     """
