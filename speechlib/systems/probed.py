@@ -74,7 +74,7 @@ def read(of: Represented, limit: int = 4000, seed: int = 0) -> dict[str, dict[st
 
 
 def probe_table(
-    models: Mapping[str, Trained], part: str = "val", n_utterances: int = 100, limit: int = 4000, seed: int = 0
+    models: Mapping[str, Trained], part: str = "val", n_utterances: int = 200, limit: int = 4000, seed: int = 0
 ) -> tuple["pandas.DataFrame", dict[str, float]]:
     """A row per model and point, (model, point): the share read rightly of phone, speaker and gender. Beside it the
     same shares of who always names the commonest class.

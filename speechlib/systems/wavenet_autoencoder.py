@@ -31,7 +31,7 @@ __all__ = [
 
 objective, snapshot = objectives.vqvae_wavenet, codes.snapshot
 _HEARD = 2.0  # seconds of what is heard while it learns
-_PROBED = 60  # utterances, a quarter of them held out, that a run is probed on
+_PROBED = 200  # utterances at most, a quarter of them held out, that a run is probed on: few would be of few speakers
 VOICING = Voicing("bits per sample", nobody=True, draws=True)
 
 
