@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from .errors import BadFile, SpeechlibError
@@ -64,6 +65,12 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--seed", type=int, default=0, help="of weights, batches and noise (default: 0)")
     command.add_argument("--set", dest="changes", action="append", default=[], metavar="NAME=VALUE",
                          help="a field by its dotted name: model.codebook_size=100; several are possible")  # fmt: skip
+    command.add_argument("--tiers-in-order", action="store_true",
+                         help="of a MelNet: each by itself, in a folder of its own inside the run")  # fmt: skip
+    command.add_argument("--tier", dest="tiers", type=int, nargs="+", default=[], metavar="N",
+                         help="of these that or those only, from 1 on; the last one completes the whole")  # fmt: skip
+    command.add_argument("--from-yaml", metavar="FILE|FOLDER",
+                         help="a training file of MelNet's source system, or all in a folder")  # fmt: skip
 
     command = add(_sweep, "train many: a YAML file of a sweep, or one of the named sets")
     command.add_argument("sweep", metavar="FILE.yml|SET")
@@ -78,18 +85,24 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("run", help="its folder, or its name among the runs")
     command.add_argument("name", help="what it will be called")
 
-    command = add(_generate, "say a recording of anyone by a trained vocoder or codec, in one voice or several")
-    command.add_argument("model", metavar="RUN|CHECKPOINT", help="a run, or a checkpoint that ships with the package")
-    command.add_argument("file", metavar="FILE", help="audio of any rate")
-    command.add_argument("--speakers", nargs="+", default=[], metavar="NAME", help="speakers of its corpus, or none")
+    command = add(_generate, "say a recording by a trained vocoder or codec, or draw speech by a trained MelNet")
+    command.add_argument("model", metavar="RUN|CHECKPOINT|SYSTEM",
+                         help="a run, a shipped checkpoint, or a system: its last finished run")  # fmt: skip
+    command.add_argument("file", nargs="?", metavar="FILE", help="audio of any rate; a MelNet takes none")
+    command.add_argument("--speakers", nargs="+", default=[], metavar="NAME",
+                         help="speakers of its corpus, or none; of a MelNet's clips one after the other")  # fmt: skip
     command.add_argument("--mode", choices=("sample", "greedy"), default="sample", help="draw, or take the likeliest")
     command.add_argument("--temperature", type=float, help="of what is drawn (default: 1)")
     command.add_argument("--top-p", type=float, help="draw from the nucleus of that mass (default: 1, from all)")
-    command.add_argument("--seconds", type=float, default=10.0, help="of the file's beginning (default: 10)")
+    command.add_argument("--seconds", type=float, help="of the file's beginning (default: 10), of a clip (1.5)")
     command.add_argument("--seed", type=int, help="of what is drawn (default: 0)")
-    command.add_argument(
-        "--out", default=".", metavar="FOLDER", help="where FILE_VOICE.wav and codes go (default: here)"
-    )
+    command.add_argument("--out", default=".", metavar="FOLDER", help="where sounds and the rest go (default: here)")
+    drawn = command.add_argument_group("MelNet")
+    drawn.add_argument("--frames", type=int, help="of a clip, instead of --seconds")
+    drawn.add_argument("--clips", type=int, metavar="N", help="drawn side by side (default: 1)")
+    drawn.add_argument("--prime", metavar="FILE", help="audio that clips begin with")
+    drawn.add_argument("--real-tiers", type=int, metavar="K", help="kept of a recording of the corpus, the rest drawn")
+    drawn.add_argument("--utterance", metavar="NAME", help="that recording (default: the first of the validation part)")
 
     command = add(_corpus, "read a corpus: its speakers, and the files that cannot be used")
     command.add_argument("name", help="toy, vctk, librispeech, ljspeech, timit, zerospeech, folder or manifest")
@@ -140,43 +153,72 @@ def _list(options) -> None:
     if options.json:
         print(json.dumps(rows, indent=2, ensure_ascii=False))
     for row in [] if options.json else rows:
-        numbers = (f"{key} {index_page.number(value)}" for key, value in row["summary"].items() if key in _TOLD)
-        print(f"{row['name']:44} {row['status']:12} {row['reason'] or '  '.join(numbers)}".rstrip())
+        numbers = [f"{key} {index_page.number(value)}" for key, value in row["summary"].items() if key in _TOLD]
+        told = [row["description"], *(numbers or (f"{name} {state}" for name, state in row["parts"].items()))]
+        print(f"{row['name']:44} {row['status']:12} {row['reason'] or '  '.join(filter(None, told))}".rstrip())
 
 
 _TOLD = ("nmi", "kmeans_nmi", "bigram_diagonal", "codes_used", "perplexity", "reconstruction")
-_TOLD += ("bits", "log_mel_distance", "noise_log_mel_distance", "pitch_kept", "steps")
+_TOLD += ("nll", "bits", "log_mel_distance", "noise_log_mel_distance", "pitch_kept", "steps")
 
 
 def _run_row(run) -> dict:
-    from . import runs
+    from . import runs, systems
 
     if isinstance(run, runs.Unreadable):
         row = {"name": run.path.name, "system": None, "preset": None, "seed": None, "status": "unreadable"}
-        return row | {"reason": run.reason, "summary": {}}
+        return row | {"reason": run.reason, "summary": {}, "description": "", "parts": {}}
     keys = ("name", "system", "preset", "seed", "status", "reason", "step", "summary")
-    return {key: getattr(run, key) for key in keys}
+    row = {key: getattr(run, key) for key in keys} | {"description": systems.describe(systems.experiment_of(run))}
+    return row | {"parts": {part.name: f"{part.status} at {part.step}" for part in run.parts()}}
 
 
 def _train(options) -> int:
     from . import systems, training
 
-    run = systems.train(_experiment(options), training.bar())
-    return _report([run]) if training.start_accelerator().is_main_process else 0  # several devices: one tells
+    experiments = _experiments(options)
+    if len(experiments) > 1:
+        found = systems.sweep(experiments, progress=training.bar())
+    else:
+        found = [_train_one(experiments[0], options.tiers)]
+    return _report(found) if training.start_accelerator().is_main_process else 0  # several devices: one tells
 
 
-def _experiment(options):
+def _train_one(experiment, tiers: list[int]):
+    """The finished run; with `tiers` that of the last of them, or the whole where no other is left to be trained."""
+    from . import runs, systems, training
+
+    for tier in tiers:
+        part = systems.train_part(experiment, f"tier_{tier}", training.bar(f"tier {tier}"))
+    if tiers:
+        done = [run for run in runs.create(experiment).parts() if run.status == "done"]
+        if len(done) < experiment.model.n_tiers:
+            return part
+    return systems.train(experiment, training.bar())
+
+
+def _experiments(options) -> list:
     from . import presets
 
     changes = dict(_change(text) for text in options.changes)
-    return presets.get(options.system, options.preset, options.corpus, options.corpus_root, options.seed, changes)
+    if options.tiers or options.tiers_in_order:
+        changes["training.part"] = "each"
+    given = (options.corpus, options.corpus_root, options.seed, changes)
+    if not options.from_yaml:
+        return [presets.get(options.system, options.preset, *given)]
+    if options.system != "melnet":
+        raise SpeechlibError(f"--from-yaml reads trainings of a MelNet, not of {options.system!r}")
+    found = list(presets.read_melnet_yaml(options.from_yaml, *given).values())
+    if options.tiers and len(found) > 1:
+        raise SpeechlibError(f"--tier is of one training, {options.from_yaml} holds {len(found)}: give one file")
+    return found
 
 
 def _sweep(options) -> int:
     from . import presets, systems, training
 
     corpus = (options.corpus, options.corpus_root)
-    if options.sweep in (known := (*presets.SETS, presets.VAE_SIZES)):
+    if options.sweep in (known := presets.NAMED_SETS):
         experiments = presets.named_set(options.sweep, options.preset or "paper", *corpus)
     elif Path(options.sweep).suffix not in (".yml", ".yaml"):
         raise SpeechlibError(f"no sweep {options.sweep!r}: give a .yml file or one of {', '.join(known)}")
@@ -205,6 +247,8 @@ def _summary(options) -> None:
     print(table.to_string())
     shapes = f"; shapes for one crop of {experiment.training.n_frames} frames" if "output" in table else ""
     print(f"{table['parameters'].sum():,} parameters{shapes}")
+    if name := systems.describe(experiment):
+        print(name)
     if callable(field):
         seen = field()
         print(f"a code sees {seen.frames_per_code} frames; a frame is drawn from {seen.codes_per_frame} code(s)")
@@ -221,23 +265,63 @@ def _release(options) -> None:
     print(f"{_short(path)}: {card['bytes']:,} bytes, step {card['step']:,} of {card['steps']:,}; README.md lists it")
 
 
+_NO_FILE = "only a MelNet draws clips, and it takes no FILE: leave it out, or give it as --prime"
+
+
 def _generate(options) -> None:
+    temperature = 0.0 if options.mode == "greedy" else options.temperature
+    drawn = {"temperature": temperature, "seed": options.seed}
+    given = {name: value for name, value in drawn.items() if value is not None}
+    of_clips = {"n_frames": options.frames, "n_clips": options.clips, "prime": options.prime,
+                "n_real": options.real_tiers, "utterance": options.utterance}  # fmt: skip
+    of_clips = {name: value for name, value in of_clips.items() if value is not None}
+    if options.file is None:
+        paths = _draw(options, given | of_clips)
+    elif of_clips:
+        raise SpeechlibError(_NO_FILE)
+    else:
+        paths = _resynthesise(options, given)
+    for path in paths:
+        print(_short(path))
+
+
+def _resynthesise(options, given: dict) -> list[Path]:
     from . import audio
     from .systems.resynthesis import resynthesise
 
     rate = audio.read(options.file, duration=1.0)[1]  # what is no audio is said before a corpus is opened
     trained = _trained(options.model)
+    if trained.experiment.system == "melnet":
+        raise SpeechlibError(_NO_FILE)
     if rate != (wanted := trained.data.pack.config.sample_rate):
         print(f"{options.file}: resampled from {rate:,} to {wanted:,} Hz")
-    temperature = 0.0 if options.mode == "greedy" else options.temperature
-    drawn = {"temperature": temperature, "top_p": options.top_p, "seed": options.seed}
-    given = {name: value for name, value in drawn.items() if value is not None}
-    for path in resynthesise(trained, options.file, options.speakers, options.out, options.seconds, **given):
-        print(_short(path))
+    if options.top_p is not None:
+        given["top_p"] = options.top_p
+    seconds = 10.0 if options.seconds is None else options.seconds
+    return resynthesise(trained, options.file, options.speakers, options.out, seconds, **given)
+
+
+def _draw(options, given: dict) -> list[Path]:
+    from . import audio, training
+    from .systems.drawing import draw
+
+    if options.prime is not None:
+        audio.read(options.prime, duration=1.0)  # what is no audio is said before a corpus is opened
+    trained = _trained(options.model)
+    if (system := trained.experiment.system) != "melnet":
+        raise SpeechlibError(f"a {system} says a recording: give an audio FILE. Only a MelNet draws without one")
+    if options.top_p is not None:
+        raise SpeechlibError("a MelNet knows no --top-p: lower its --temperature")
+    bar = cache(lambda: training.bar("drawing"))  # appears once something is drawn, not above an error
+
+    def progress(*line) -> None:
+        bar()(*line)
+
+    return draw(trained, options.out, seconds=options.seconds, speakers=options.speakers, progress=progress, **given)
 
 
 def _trained(name: str):
-    """A run by its folder or name, or a checkpoint that ships with the package."""
+    """A run by its folder or name, a checkpoint that ships with the package, or the last finished run of a system."""
     from . import pretrained, runs, systems
     from .errors import UnknownName
 
@@ -245,6 +329,11 @@ def _trained(name: str):
         return systems.load_pretrained(name)
     if len(Path(name).parts) > 1 or (runs.folder() / name).is_dir():
         return systems.load(runs.open(name))
+    whole = [run for run in runs.list_runs(check=systems.experiment_of) if isinstance(run, runs.Run)]
+    if done := [run for run in whole if run.system == name and run.status == "done"]:
+        last = max(done, key=lambda run: run.checkpoint.stat().st_mtime)
+        print(f"{name}: {last.name}")
+        return systems.load(last)
     known = [run.name if isinstance(run, runs.Run) else run.path.name for run in runs.list_runs()]
     raise UnknownName("run or checkpoint", name, [*pretrained.names(), *known])
 

@@ -165,16 +165,19 @@ def melnet(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     """-log density in nats per value of the grid, of all tiers together; padding does not count.
 
     "tier_1", "tier_2", ... are the same of each tier's own values, "tier_1_frame" ... the sums over its bins, which is
-    what the source system logs. A tier whose weights are frozen is left out, in validation as well: it learns nothing.
+    what the source system logs. A tier that is absent or whose weights are frozen is left out, in validation as well:
+    it learns nothing.
     """
     x = model.inputs(batch.inputs)
     if model.config.dither:
         x = x + model.config.dither * torch.randn_like(x)
     speaker = batch.speaker if model.sizes["n_speakers"] else None
     total, n_values, terms = 0, 0, {}
-    learn = [any(p.requires_grad for p in tier.parameters()) for tier in model.tiers]
+    there = [list(tier.parameters()) for tier in model.tiers]
+    learn = [any(p.requires_grad for p in weights) for weights in there]
+    asked = learn if any(learn) else [bool(weights) for weights in there]
     for number, (tier, grid) in enumerate(zip(model.tiers, model.grids(x, batch.length)), 1):
-        if any(learn) and not learn[number - 1]:
+        if not asked[number - 1]:
             continue
         nll = tier.nll(grid, speaker).sum()
         total, n_values = total + nll, n_values + grid.n_values

@@ -10,6 +10,7 @@
         training.safetensors   what a killed training continues from: weights, their average, optimiser, step
         recordings/            gradients.jsonl, usage.jsonl (codes per epoch), codebook-00000100.safetensors
         samples/ figures/ summary.json
+        tier_1/ tier_2/ ...    where parts are trained each by itself (training.part): a folder like this one for each
 
 A run is its resolved experiment: two names for one experiment are one run, and no name is ever matched by its
 beginning. Nothing in the folder is pickled.
@@ -112,6 +113,11 @@ class Run:
         (self.path / name).mkdir(exist_ok=True)
         return self.path / name
 
+    def parts(self) -> list["Run"]:
+        """The trainings of its parts by name, where they are trained each by itself."""
+        found = sorted(path.parent for path in self.path.glob("*/config.json"))
+        return [open(path) for path in found if not path.name.startswith(".")]
+
     def metrics(self, part: str = "train"):
         """DataFrame of the lines of one part, a column per term: train, validation, epoch (the codes used in each),
         histograms (mean and variance of what TensorBoard has histograms of)."""
@@ -175,12 +181,21 @@ def create(experiment) -> Run:
     run = find(experiment)
     if run is not None:
         return run
-    values = configs.to_dict(experiment)
-    path = folder() / f"{experiment.system}-{experiment.preset}-{experiment.seed}-{identity(values)}"
+    name = f"{experiment.system}-{experiment.preset}-{experiment.seed}-{identity(configs.to_dict(experiment))}"
+    return _make(folder() / name, experiment)
+
+
+def inside(run: Run, name: str, experiment) -> Run:
+    """The training of a part of a run, in its folder `name`: made, or opened where there is one."""
+    path = run.path / name
+    return open(path) if path.exists() else _make(path, experiment)
+
+
+def _make(path: Path, experiment) -> Run:
     config = {"format": FORMAT, "system": experiment.system, "preset": experiment.preset, "seed": experiment.seed}
-    config |= {"experiment": values, "versions": versions(), "git": git_commit()}
-    folder().mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(dir=folder(), prefix=f".{path.name}."))
+    config |= {"experiment": configs.to_dict(experiment), "versions": versions(), "git": git_commit()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     files.write_json(part / "config.json", config)
     try:
         part.rename(path)

@@ -61,6 +61,7 @@ class TrainingConfig:
     sample_every: int = 0  # steps between two waves of what is learned in the run's samples/; 0 = none
     start_from: str = ""  # weights to begin with: the name of a shipped checkpoint, or a path of one
     frozen: tuple[str, ...] = ()  # submodules that stay as they begin: neither weights nor buffers of theirs move
+    part: str = ""  # of the model (melnet: tier_1, ...): the only one trained; each: one after the other, by itself
 
     def __post_init__(self):
         for name, known in (

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 INNER = """
-from speechlib.generation.compiled import compiled
+from speechlib.compiled import compiled
 
 @compiled
 def inner(x):
@@ -14,7 +14,7 @@ def inner(x):
 """
 OUTER = """
 import inner
-from speechlib.generation.compiled import compiled
+from speechlib.compiled import compiled
 
 @compiled
 def outer(x):
@@ -41,7 +41,7 @@ def test_a_change_in_a_called_file_reaches_the_kept_code_of_its_callers(tmp_path
 def test_where_nothing_can_be_kept_it_is_compiled_anew_and_said(monkeypatch):
     from numba.core.caching import CompileResultCacheImpl
 
-    from speechlib.generation import compiled
+    from speechlib import compiled
 
     monkeypatch.setattr(CompileResultCacheImpl, "_locator_classes", [])  # as where no folder can be written
     compiled._cache_beside.cache_clear()

@@ -7,7 +7,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from speechlib.errors import SpeechlibError, UnknownName
-from speechlib.generation import melnet
+from speechlib.generation import melnet, numba_melnet
 from speechlib.generation.eager_melnet import EagerTier, full_precision
 from speechlib.generation.graph_melnet import GraphTier
 from speechlib.generation.melnet import Drawing
@@ -117,8 +117,6 @@ def test_upsampling_keeps_the_tiers_of_the_recording(model):
         torch.testing.assert_close(made.stages[n_real - 1], real[:, bins][..., ::step])
         assert torch.equal(made.features, made.stages[-1])
         assert (n_real == 4) == torch.allclose(made.features, real, atol=1e-5)
-    with pytest.raises(SpeechlibError, match=r"n_real 5 must lie in 1\.\.4"):
-        melnet.upsample(model, real, 5, speaker=SPEAKERS[:2])
 
 
 def test_straight_lines_keep_the_coarse_grid_and_halve_the_way_between(model):
@@ -132,15 +130,98 @@ def test_straight_lines_keep_the_coarse_grid_and_halve_the_way_between(model):
     torch.testing.assert_close(melnet.stretch(model, ramp[None])[0], ramp)
 
 
-def test_what_cannot_be_generated_is_told(model):
-    with pytest.raises(SpeechlibError, match="4 tiers cannot share 13 bins x 1 frames"):
-        melnet.generate(model, 1, speaker=SPEAKERS[:1])
-    with pytest.raises(SpeechlibError, match="prime of 9 frames is longer than the clip of 8"):
-        melnet.generate(model, 8, speaker=SPEAKERS[:1], prime=torch.zeros(F, 9))
-    with pytest.raises(SpeechlibError, match="temperature -1"):
-        melnet.generate(model, 8, speaker=SPEAKERS[:1], temperature=-1)
-    with pytest.raises(SpeechlibError, match="was trained with speakers"):
-        melnet.generate(model, 8)
+FEATURES = torch.zeros(1, F, T)
+
+
+@pytest.mark.parametrize(
+    ("message", "options"),
+    [
+        ("4 tiers cannot share 13 bins x 1 frames: no frames are left for tier 3. Take fewer tiers", {"n_frames": 1}),
+        ("13 bins x 0 frames", {"n_frames": 0}),
+        ("a grid of 13 bins x -4 frames has no values", {"n_frames": -4}),
+        ("prime of 9 frames is longer than the clip of 8: cut it", {"prime": torch.zeros(F, 9)}),
+        ("the prime has no frames: leave it out", {"prime": torch.zeros(F, 0)}),
+        ("features of 12 bins, the model was made for 13", {"prime": torch.zeros(12, 4)}),
+        ("features are not finite", {"prime": torch.full((F, 4), torch.nan)}),
+        (r"prime of shape \(3, 13, 4\) for 2 clips", {"prime": torch.zeros(3, F, 4), "n_clips": 2}),
+        ("n_clips 0 must be 1 or more", {"prime": torch.zeros(F, 4), "n_clips": 0}),
+        ("n_clips 0 must be 1 or more", {"n_clips": 0}),
+        ("seed -1", {"seed": -1}),
+        ("temperature -1", {"temperature": -1}),
+        ("temperature nan", {"temperature": float("nan")}),
+        ("was trained with speakers", {"speaker": None}),
+        (r"speakers \[2\] for a MelNet of 2", {"speaker": torch.tensor([2])}),
+        ("2 speakers for 1 clips", {"speaker": torch.tensor([0, 1])}),
+    ],
+)
+def test_what_cannot_be_generated_is_told(model, message, options):
+    with pytest.raises(SpeechlibError, match=message):
+        melnet.generate(model, **{"n_frames": 8, "speaker": SPEAKERS[:1]} | options)
+
+
+@pytest.mark.parametrize(
+    ("message", "features", "n_real"),
+    [
+        (r"n_real 5 must lie in 1\.\.4", FEATURES, 5),
+        ("4 tiers cannot share 13 bins x 1 frames", FEATURES[..., :1], 1),
+        ("features of 12 bins, the model was made for 13", FEATURES[:, 1:], 1),
+        ("features are not finite", FEATURES / 0, 1),
+    ],
+)
+def test_what_cannot_be_made_finer_is_told(model, message, features, n_real):
+    with pytest.raises(SpeechlibError, match=message):
+        melnet.upsample(model, features, n_real, speaker=SPEAKERS[:1])
+
+
+def test_a_diverged_model_draws_nothing():
+    model = MelNet(replace(CONFIG, speaker_dim=0), F)
+    with torch.no_grad():
+        model.tiers[2].layers[0].mix_f.weight[0, 0] = torch.nan
+    with pytest.raises(SpeechlibError, match=r"not finite \(tiers.2.layers.0.mix_f.weight\).*earlier checkpoint"):
+        melnet.generate(model, T)
+
+
+def test_more_tiers_than_bins_are_refused_before_anything_is_drawn():
+    with pytest.raises(SpeechlibError, match="6 tiers cannot share 3 bins x 64 frames: no bins are left for tier 2"):
+        MelNet(MelNetConfig((1,) * 6, 4), 3)
+
+
+@pytest.mark.parametrize(("n_bins", "n_frames"), [(5, 3), (8, 2), (6, 15), (13, 31)])
+def test_any_size_is_filled(n_bins, n_frames):
+    torch.manual_seed(0)
+    model = MelNet(MelNetConfig((1, 1, 1), 4), n_bins).eval()
+    made = melnet.generate(model, n_frames, n_clips=2)
+    assert made.features.shape == (2, n_bins, n_frames)
+    assert made.features.isfinite().all()
+
+
+def test_one_sees_a_grid_grow_and_may_stop_it(model):
+    """Each look is the last with more of it; what a stop leaves is what was seen last."""
+    seen = []
+    options = {"n_clips": 2, "speaker": SPEAKERS[:2], "seed": 3}
+    whole = melnet.generate(model, T, look=seen.append, **options)
+    assert [partial.tier for partial in seen] == [1, 1, 2, 2, 3, 4, 4, 4]  # 9, 9, 8 and 17 frames, 8 at a time
+    for partial in seen:
+        stage, there = whole.stages[partial.tier - 1], ~partial.grid.isnan()
+        assert partial.grid.shape == stage.shape
+        torch.testing.assert_close(partial.grid[there], stage[there])
+    assert [bool(partial.grid.isnan().any()) for partial in seen] == [
+        True,
+        False,
+        True,
+        False,
+        False,
+        True,
+        True,
+        False,
+    ]
+    shown = []
+    stopped = melnet.generate(model, T, look=shown.append, stop=lambda: len(shown) == 3, **options)
+    assert len(stopped.stages) == 2
+    torch.testing.assert_close(stopped.stages[0], whole.stages[0])
+    torch.testing.assert_close(stopped.features, seen[2].grid, equal_nan=True)
+    assert stopped.features[:, 0].isfinite().all()  # of the tier before
+    assert stopped.features[:, 1].isnan().sum() == 2  # one frame of nine in two clips
 
 
 def test_progress_counts_every_value(model):
@@ -200,6 +281,17 @@ def test_paths_agree_whatever_the_sizes(seed):
         )
         torch.testing.assert_close(eager, numba, rtol=0, atol=1e-4)
         assert torch.equal(eager[..., :n_given], x[..., :n_given])
+
+
+@pytest.mark.parametrize("seed", [2, 3, 5])
+def test_large_tiers_are_read_in_24_bits_and_lose_nothing(seed, monkeypatch):
+    tier, x, condition, speaker = some_tier(seed)
+    monkeypatch.setattr(numba_melnet, "_NEAR", 0)
+    assert numba_melnet.pack(tier).along.own.dtype == "uint8"
+    with torch.no_grad():
+        expected = tier(x, condition, speaker)
+    found = melnet.cached_parameters(tier, x, condition, speaker)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
 def test_whole_clips_are_the_same_on_every_path(model):

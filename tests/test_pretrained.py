@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from speechlib import configs, files, presets, pretrained, runs, systems
-from speechlib.__main__ import _experiment, _parser, main
+from speechlib.__main__ import _experiments, _parser, main
 from speechlib.errors import BadFile, SpeechlibError, UnknownName
 
 TINY = {
@@ -66,7 +66,7 @@ def test_what_ships_is_small_whole_and_told():
 def test_what_ships_is_made_by_the_command_on_its_card():
     for name in pretrained.names():
         card = pretrained.card(name)
-        told = _experiment(_parser().parse_args(shlex.split(card["command"])[3:]))
+        (told,) = _experiments(_parser().parse_args(shlex.split(card["command"])[3:]))
         assert told == configs.from_dict(presets.Experiment, card["experiment"])
 
 

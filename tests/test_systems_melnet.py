@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from speechlib import batches, objectives, presets, runs, systems, training
+from speechlib import batches, configs, objectives, presets, runs, systems, training
 from speechlib.errors import SpeechlibError
 from speechlib.models.melnet import MelNet
 from speechlib.presets.melnet import PRESETS
@@ -93,9 +93,19 @@ def test_the_baseline_may_be_as_sure_as_the_model(trained, monkeypatch):
     """With a wider floor it would lose wherever a value is repeated, and nothing would have been learned."""
     asked = []
     monkeypatch.setattr(systems.melnet.bin_mixtures, "fit", lambda x, n, min_sigma: asked.append((n, min_sigma)))
+    monkeypatch.setattr(systems.melnet, "_baselines", {})
     systems.melnet.baseline(trained)
     config = trained.experiment.model
     assert asked == [(config.n_mixtures, config.min_sigma)]
+
+
+def test_a_baseline_is_fitted_once_and_never_taken_for_another(trained, monkeypatch):
+    asked = []
+    monkeypatch.setattr(systems.melnet.bin_mixtures, "fit", lambda x, n, min_sigma: asked.append(x) or len(asked))
+    monkeypatch.setattr(systems.melnet, "_baselines", {})
+    others = ({"model.hidden": 9}, {"model.dither": 0.2}, {"model.n_mixtures": 4}, {"seed": 1})
+    changed = [trained._replace(experiment=configs.override(trained.experiment, change)) for change in others]
+    assert [systems.melnet.baseline(one) for one in (trained, *changed)] == [1, 1, 2, 3, 4]
 
 
 def test_summary_has_every_tier_beside_the_baseline(trained):
@@ -155,12 +165,13 @@ def test_tiers_of_another_architecture_are_refused(trained):
         systems.train(replace(other, training=replace(other.training, start_from=str(trained.run.checkpoint))))
 
 
-@pytest.mark.parametrize("name", [name for name in PRESETS if name not in ("smoke", "demo", "long")])
-def test_every_preset_of_a_source_makes_a_model_that_can_be_trained(name):
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_makes_a_model_that_can_be_trained(name):
     """Mistake 8: the documented template could not be trained. Tiers, layers and bins are the preset's."""
     preset = PRESETS[name]
     torch.manual_seed(0)
-    model = MelNet(replace(preset.model, hidden=4), preset.pack.features[0].n_mels).train()
+    n_speakers = 2 if preset.model.speaker_dim else 0
+    model = MelNet(replace(preset.model, hidden=4), preset.pack.features[0].n_mels, n_speakers).train()
     optimizer = training.make_optimizer(model, preset.training)
     found = batch(model, T=24, length=(24, 17))
     before = objectives.melnet(model, found)["loss"]

@@ -103,3 +103,15 @@ def wilson(right: int, n: int) -> tuple[float, float]:
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     return float(max(centre - half, 0)), float(min(centre + half, 1))
+
+
+def clopper_pearson(right: int, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Exact interval of a share, `right` of n (Clopper & Pearson 1934): every share in it makes a count as far out as
+    `right` likelier than (1 - level) / 2, on either side. Raises SpeechlibError for counts that are none."""
+    from scipy.stats import beta
+
+    if not 0 <= right <= n or n < 1 or not 0 < level < 1:
+        raise SpeechlibError(f"{right} of {n} at level {level}: wanted 0 <= right <= n, n from 1, a level inside 0..1")
+    tail = (1 - level) / 2
+    low = float(beta.ppf(tail, right, n - right + 1)) if right else 0.0
+    return low, float(beta.ppf(1 - tail, right + 1, n - right)) if right < n else 1.0

@@ -78,12 +78,14 @@ def learning(
 def grids(rows: Mapping[str, Sequence], titles: Sequence[str], seconds: float, ticks: Sequence[tuple] = ()) -> Figure:
     """Rows of grids (bins, frames), all as long and as high as the last: coarse ones have larger squares.
 
-    ticks [(share of the height, name)] of the bins. The colours of a row are those of its last grid.
+    ticks [(share of the height, name)] of the bins. NaN is left white: nothing is there yet. The colours of a row are
+    those of its last grid that has something.
     """
     n = max(map(len, rows.values()))
     figure, axes = style.panels(len(rows), n, height=0.5 + 1.75 * len(rows), sharex=True, sharey=True)
     for number, (row, (name, pictures)) in enumerate(zip(axes, rows.items())):
-        low, high = np.percentile(np.asarray(pictures[-1]), [2, 99.8])
+        last = next((p for p in reversed(pictures) if np.isfinite(p).any()), np.zeros(1))
+        low, high = np.nanpercentile(np.asarray(last), [2, 99.8])
         for ax, picture, title in zip(row, pictures, titles):
             ax.imshow(picture, extent=(0, seconds, 0, 1), cmap=style.MAPS["energy"], vmin=low, vmax=high)
             if number == 0:

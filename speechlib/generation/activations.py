@@ -6,7 +6,7 @@ the last place. Its two halves are apart so that several functions can share one
 
 import numpy as np
 
-from .compiled import compiled
+from ..compiled import compiled
 
 FLAT = np.float32(7.90531110763549805)  # beyond it tanh is 1 in float32
 

@@ -90,7 +90,8 @@ class EagerTier:
 
     def numbers(self, uniform: Tensor) -> Tensor:
         """uniform (..., 2), of which the second becomes a deviate, on the device."""
-        return torch.stack([uniform[..., 0], GaussianMixture.deviate(uniform[..., 1])], dim=-1).to(self.device)
+        uniform = uniform.to(self.device)
+        return torch.stack([uniform[..., 0], GaussianMixture.deviate(uniform[..., 1])], dim=-1)
 
     def draw_frame(
         self, numbers: Tensor, temperature: float, weight_temperature: float, limits: tuple[float, float]

@@ -3,7 +3,11 @@
 The whole network for every value would cost as many passes as there are values. But h_t and h_c of a frame hear the
 frames before it only: they are computed once per frame, all bins and clips as rows of one product. What follows a value
 itself is one step of one LSTM and one small product per layer (h_f), and of those the part that h_t and h_c bring is
-known when the frame begins. Every LSTM remembers its state, so nothing is computed twice.
+known when the frame begins. Every LSTM remembers its state, so nothing is computed twice. Products of products are made
+beforehand: what a value brings to the first layer's gates, and the head behind the last projection.
+
+For one clip, a value costs as much time as it takes to read the weights of h_f: where they are too many for a core's
+caches they are kept as int24 (products.py), which rounds no more than sums of float32 do.
 
 Rows are bins, and within a bin the clips: row j B + b is bin j of clip b. Several clips read the weights once.
 """
@@ -14,14 +18,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..compiled import compiled
 from ..models.melnet import Layer, Recurrent, Tier
 from ..models.mixtures import GaussianMixture
 from .activations import FLAT, copy, over, under
-from .compiled import compiled
 from .numba_wavenet import choose
 from .products import TILE, Rounded, add_product, full, room, tiles
 
-_CHUNK = 8  # tiles of weights that stay in the nearest cache while all rows go by
+_CHUNK = 2  # tiles of weights that stay in the nearest cache while all rows go by
+_NEAR = 2**20  # weights of h_f that the caches of a core keep from value to value; of larger tiers they are int24
 
 
 class Stream(NamedTuple):
@@ -46,11 +51,13 @@ class Weights(NamedTuple):
     along: Stream
     mix_t: Product
     mix_c: Product
-    mix_f: Product
+    mix_f: Product  # of all layers but the last
     input_t: np.ndarray  # (H,)
     input_f: np.ndarray  # (H,)
     input_c: Product  # (F, H)
-    head: Product  # (H, 3 K)
+    below: np.ndarray  # (full(4 H),) what the value below brings to the gates of the first layer's `along`
+    head: Product  # (H, 3 K) of h_f before the last layer
+    last: Product  # (H, 3 K) of the last layer's output: its projection and the head are one
     n_parameters: int
     log_floor: np.float32  # of sigma
 
@@ -75,12 +82,17 @@ class State(NamedTuple):
     before: np.ndarray  # (B, F) the last frame
     theta: np.ndarray  # (B, full(3 K))
     chances: np.ndarray  # (K,)
-    rounded: Rounded  # not used by float32 weights
+    rounded: Rounded  # not used by float32 and int24 weights
 
 
 def pack(tier: Tier) -> Weights:
     """The weights of a tier as the loop reads them."""
     layers: list[Layer] = list(tier.layers)
+    H = len(tier.input_t.bias)
+    precision = "float32" if len(layers) * 9 * H * H < _NEAR else "int24"
+    final, head = layers[-1].mix_f, tier.head
+    both = head.weight.double() @ final.weight.double(), head.weight.double() @ final.bias.double()
+    below = layers[0].along.lstm.weight_ih_l0.double() @ tier.input_f.weight[:, 0].double()
     centred = [layer for layer in layers if layer.centre is not None]
     empty = np.zeros((0, 1), np.float32)
     central = _product([tier.input_c]) if tier.input_c is not None else Product(tiles(np.zeros((0, 1, 1))), empty)
@@ -88,14 +100,16 @@ def pack(tier: Tier) -> Weights:
     return Weights(
         *(_stream([getattr(layer, name) for layer in layers]) for name in ("time", "up", "down")),
         centre=_stream([layer.centre for layer in centred]),
-        along=_stream([layer.along for layer in layers]),
+        along=_stream([layer.along for layer in layers], precision),
         mix_t=_product([layer.mix_t for layer in layers]),
         mix_c=_product([layer.mix_c for layer in centred]),
-        mix_f=_product([layer.mix_f for layer in layers]),
+        mix_f=_product([layer.mix_f for layer in layers[:-1]], precision),
         input_t=_array(tier.input_t.weight[:, 0]),
         input_f=_array(tier.input_f.weight[:, 0]),
         input_c=central,
-        head=_product([tier.head]),
+        below=_filled(_array(below)[None])[0],
+        head=_product([head]),
+        last=_tiled([both[0]], [both[1]]),
         n_parameters=3 * K,
         log_floor=np.float32(np.log(tier.distribution.min_sigma)),
     )
@@ -140,21 +154,26 @@ def _array(tensor: Tensor) -> np.ndarray:
     return np.ascontiguousarray(tensor.detach().float().cpu().numpy())
 
 
-def _stream(streams: list[Recurrent]) -> Stream:
+def _stream(streams: list[Recurrent], precision: str = "float32") -> Stream:
     lstms = [stream.lstm for stream in streams]
     if not lstms:
         empty = np.zeros((0, 1, 1), np.float32)
         return Stream(tiles(empty), tiles(empty), empty[:, 0], np.zeros((0, 2, 1), np.float32))
     inner, own = (np.stack([_array(getattr(lstm, f"weight_{w}_l0")).T for lstm in lstms]) for w in ("ih", "hh"))
     bias = np.stack([_array(lstm.bias_ih_l0 + lstm.bias_hh_l0) for lstm in lstms])
-    return Stream(tiles(inner), tiles(own), _filled(bias), np.stack([_array(stream.first) for stream in streams]))
+    first = np.stack([_array(stream.first) for stream in streams])
+    return Stream(tiles(inner, precision), tiles(own, precision), _filled(bias), first)
 
 
-def _product(products: list[nn.Linear]) -> Product:
-    if not products:
-        return Product(tiles(np.zeros((0, 1, 1))), np.zeros((0, 1), np.float32))
-    weight = np.stack([_array(product.weight).T for product in products])
-    return Product(tiles(weight), _filled(np.stack([_array(product.bias) for product in products])))
+def _product(products: list[nn.Linear], precision: str = "float32") -> Product:
+    return _tiled([product.weight for product in products], [product.bias for product in products], precision)
+
+
+def _tiled(weights: list[Tensor], biases: list[Tensor], precision: str = "float32") -> Product:
+    if not weights:
+        return Product(tiles(np.zeros((0, 1, 1)), precision), np.zeros((0, 1), np.float32))
+    weight = np.stack([_array(weight).T for weight in weights])
+    return Product(tiles(weight, precision), _filled(np.stack([_array(bias) for bias in biases])))
 
 
 def _filled(bias: np.ndarray) -> np.ndarray:
@@ -218,8 +237,8 @@ def _across(state, stream, l, first_column, backward):
 
 
 @compiled
-def _frame(weights, state, z_t, before):
-    """All that a frame's values share: `known` from z_t (N, H) and the frame before, (N,)."""
+def _frame(weights, state, z_t, z_f, before):
+    """All that a frame's values share: `known` from z_t and z_f (N, H) and the frame before, (N,)."""
     N, H = state.inputs.shape
     L, B = len(weights.time.first), len(state.begin)
     for row in range(N):
@@ -247,6 +266,8 @@ def _frame(weights, state, z_t, before):
         for row in range(N):
             copy(state.h_t[row, :H], state.inputs[row])
             copy(weights.along.bias[l], state.known[l, row])
+            if l == 0:
+                _add(z_f[row], state.inputs[row])
         if len(weights.centre.first) > 0:
             _centralised(weights, state, l)
         _rows(state.known[l], state.inputs, weights.along.inner[l], state.rounded)
@@ -277,22 +298,29 @@ def _centralised(weights, state, l):
 def _value(weights, state, z_f, below, bin):
     """theta of one bin of all clips, from z_f (B, H) and the bins below, (B,)."""
     B, H = state.begin.shape
-    gates = state.gates[:B]
+    L, gates = len(weights.along.first), state.gates[:B]
     for b in range(B):
+        copy(weights.head.bias[0], state.theta[b])
+        _add(weights.last.bias[0], state.theta[b])
         for n in range(H):
             state.h_f[b, n] = z_f[b, n] + below[b] * weights.input_f[n]
-    for l in range(len(weights.along.first)):
+    for l in range(L):
         for b in range(B):
             copy(state.known[l, bin * B + b], gates[b])
-        add_product(gates, 0, state.h_f, 0, weights.along.inner[l], B, 0, state.rounded)
+            if l == 0:
+                for n in range(4 * H):
+                    gates[b, n] += below[b] * weights.below[n]
+        if l > 0:
+            add_product(gates, 0, state.h_f, 0, weights.along.inner[l], B, 0, state.rounded)
         add_product(gates, 0, state.along_h[l], 0, weights.along.own[l], B, 0, state.rounded)
         for b in range(B):
             _step(gates[b], state.along_h[l, b], state.along_c[l, b])
-            _add(weights.mix_f.bias[l], state.h_f[b])
-        add_product(state.h_f, 0, state.along_h[l], 0, weights.mix_f.weight[l], B, 0, state.rounded)
-    for b in range(B):
-        copy(weights.head.bias[0], state.theta[b])
+        if l < L - 1:
+            for b in range(B):
+                _add(weights.mix_f.bias[l], state.h_f[b])
+            add_product(state.h_f, 0, state.along_h[l], 0, weights.mix_f.weight[l], B, 0, state.rounded)
     add_product(state.theta, 0, state.h_f, 0, weights.head.weight[0], B, 0, state.rounded)
+    add_product(state.theta, 0, state.along_h[L - 1], 0, weights.last.weight[0], B, 0, state.rounded)
 
 
 @compiled
@@ -316,7 +344,7 @@ def advance(
     B, F = state.before.shape
     for i in range(first, stop):
         z, n = min(i, len(z_t) - 1), i - first
-        _frame(weights, state, z_t[z], values[i])
+        _frame(weights, state, z_t[z], z_f[z], values[i])
         if n < n_given and len(thetas) == 0:
             continue  # states of h_f begin anew with every frame
         for j in range(F):

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from .. import mu_law
+from ..compiled import compiled
 from ..errors import SpeechlibError, UnknownName
 from ..models.wavenet import WaveNet
 from .activations import FLAT, copy, over, under
-from .compiled import compiled
 from .packed_wavenet import added, pack
 from .products import TILE, Rounded, add_product, full, room, tiles
 

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..compiled import compiled
 from ..models.excitation import Filters
-from .compiled import compiled
 
 _KNEE = 0.9  # of full scale: up to here a wave is left alone
 

@@ -287,18 +287,35 @@ class Tier(nn.Module):
 # -- all of them -------------------------------------------------------------------------------------------------------
 
 
-class MelNet(nn.Module):
-    """Tiers, and the statistics by which features (B, F, T) become the numbers that they learn."""
+class Absent(nn.Module):
+    """The place of a tier that is not there."""
 
-    def __init__(self, config: MelNetConfig, n_features: int, n_speakers: int = 0):
+    def forward(self, *_inputs):
+        raise SpeechlibError("this MelNet holds one tier only: the whole one is in the run that its folder lies in")
+
+
+class MelNet(nn.Module):
+    """Tiers, and the statistics by which features (B, F, T) become the numbers that they learn.
+
+    With `tier` (1, 2, ...) only that one is there, with the weights that it would begin with in company: one tier is
+    trained, and kept, at its own cost.
+    """
+
+    def __init__(self, config: MelNetConfig, n_features: int, n_speakers: int = 0, tier: int = 0):
         super().__init__()
+        if not 0 <= tier <= config.n_tiers:
+            raise SpeechlibError(f"tier {tier} of a MelNet of {config.n_tiers}: they are counted from 1")
         if bool(config.speaker_dim) != bool(n_speakers):
             raise SpeechlibError(f"{n_speakers} speakers with vectors of size {config.speaker_dim}: both or none")
         self.config, self.sizes = config, {"n_features": n_features, "n_speakers": n_speakers}
         n_bins = grid_sizes(config.n_tiers, n_features, 2**config.n_tiers)[0][0]
         self.tiers = nn.ModuleList(
-            Tier(config, n_layers, None if tier else n_bins, n_speakers) for tier, n_layers in enumerate(config.layers)
+            Tier(config, n_layers, n_bins if number == 1 else None, n_speakers)
+            for number, n_layers in enumerate(config.layers, 1)
         )
+        if tier:
+            self.sizes["tier"] = tier
+            self.tiers = nn.ModuleList(one if n == tier else Absent() for n, one in enumerate(self.tiers, 1))
         self.inputs = Standardise(n_features)
         # least and greatest standardised value of the training part: a sample beyond them leads where nothing was seen
         self.register_buffer("limits", torch.tensor([-1.0, 1.0]) * torch.finfo(torch.float32).max)

@@ -9,11 +9,15 @@ One file per system; `catalogue` lists them.
 
 from .catalogue import PRESETS, command, get, names
 from .experiment import CODES, WAVE, CorpusConfig, Experiment, SplitConfig
-from .named_sets import SETS, VAE_SIZES, named_set
+from .melnet_yaml import read_melnet_yaml
+from .named_sets import MELNET_SIZES, MELNET_TIERS, NAMED_SETS, SETS, VAE_SIZES, named_set
 from .sweeps import Sweep, expand, read_sweep
 
 __all__ = [
     "CODES",
+    "MELNET_SIZES",
+    "MELNET_TIERS",
+    "NAMED_SETS",
     "PRESETS",
     "SETS",
     "VAE_SIZES",
@@ -28,4 +32,5 @@ __all__ = [
     "named_set",
     "names",
     "read_sweep",
+    "read_melnet_yaml",
 ]

@@ -46,35 +46,37 @@ def get(
         raise UnknownName("system", system, PRESETS)
     if preset not in PRESETS[system]:
         raise UnknownName(f"preset of {system}", preset, PRESETS[system])
-    experiment = _placed(replace(PRESETS[system][preset], seed=seed), corpus, corpus_root)
+    experiment = placed(replace(PRESETS[system][preset], seed=seed), corpus, corpus_root)
     return configs.override(experiment, changes or {})
 
 
 def command(experiment: Experiment) -> str:
-    """What trains this experiment from the command line: its preset, and every field that differs from it."""
-    words = ["python", "-m", "speechlib", "train", experiment.system, "--preset", experiment.preset]
-    place, base = experiment.corpus, get(experiment.system, experiment.preset, seed=experiment.seed)
+    """What trains this experiment from the command line: its preset (`paper` for one that came from a file), and every
+    field that differs from it."""
+    preset = experiment.preset if experiment.preset in PRESETS[experiment.system] else "paper"
+    words = ["python", "-m", "speechlib", "train", experiment.system, "--preset", preset]
+    place, base = experiment.corpus, get(experiment.system, preset, seed=experiment.seed)
     if place.name != base.corpus.name:
         words += ["--corpus", place.name]
     if place.root:
         words += ["--corpus-root", place.root]
     if experiment.seed:
         words += ["--seed", str(experiment.seed)]
-    base = configs.flatten(_placed(base, place.name, place.root))
+    base = configs.flatten(placed(base, place.name, place.root))
     for name, value in configs.flatten(experiment).items():
         if value != base.get(name):
             words += ["--set", f"{name}={json.dumps(value)}"]
     return shlex.join(words)
 
 
-def _placed(experiment: Experiment, corpus: str, corpus_root: str) -> Experiment:
+def placed(experiment: Experiment, corpus: str, corpus_root: str) -> Experiment:
     """The experiment on another corpus, and what it builds on likewise."""
     place = experiment.corpus
     if corpus and corpus != place.name:
         place = CorpusConfig(corpus)
     if corpus_root:
         place = replace(place, root=str(corpus_root))
-    source = experiment.source and _placed(experiment.source, corpus, corpus_root)
+    source = experiment.source and placed(experiment.source, corpus, corpus_root)
     pack = experiment.pack
     if place.name == timit_mat.NAME:  # frames that somebody else has made: they are what they are
         pack = timit_mat.frames_of(pack, experiment.frames("inputs"))

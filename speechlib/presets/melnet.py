@@ -5,8 +5,8 @@ in for it, as there is no reader of Blizzard here. `voxceleb2` and `maestro` hav
 these corpora (Deepest-Project/MelNet, jaeyeun97/MelNet). `source` and the ones named after corpora are the
 configurations of jgarciapueyo/MelNet-SpeechGeneration, whose count of layers is one higher than ours.
 
-All train every tier in every step: tiers share no weights, so each is the model that it would be alone. One of them
-alone is trained by freezing the others (`training.frozen=["tiers.1", ...]`, counted from 0), at its own cost only.
+All train every tier in every step: tiers share no weights, so each is the model that it would be alone. `training.part`
+trains them by themselves: "each", one after the other, in a folder for each; or one, "tier_2", at its own cost only.
 """
 
 from dataclasses import replace
@@ -23,6 +23,14 @@ def _mel(sample_rate: int, hop: int = 256, n_mels: int = 256) -> FeatureConfig:
     return FeatureConfig(
         "log_mel", sample_rate, n_fft=6 * hop, win_length=6 * hop, hop_length=hop, n_mels=n_mels, floor=1e-10
     )
+
+
+def architecture(experiment: Experiment) -> str:
+    """d<corpus>_t<tiers>_l<layers>_hd<hidden>_gmm<components>, as the source system names its folders: layers are those
+    that it counts, one more than recur."""
+    model = experiment.model
+    layers = ".".join(str(n + 1) for n in model.layers)
+    return f"d{experiment.corpus.name}_t{model.n_tiers}_l{layers}_hd{model.hidden}_gmm{model.n_mixtures}"
 
 
 _paper = Experiment(
@@ -60,8 +68,11 @@ _maestro = replace(
 )
 
 
-def _source(preset: str, layers: str, hidden: int, n_mixtures: int, learning_rate: float, accumulate: int, rate=22_050):
-    """A configuration of the source system: `layers` as it counts them, the projection before the first included."""
+def _source(
+    preset: str, layers: str, hidden: int, n_mixtures: int, learning_rate: float, accumulate: int, rate=22_050, batch=1
+):
+    """A configuration of the source system: `layers` as it counts them, the projection before the first included. (Its
+    YAML files are read by `melnet_yaml`.)"""
     recurrent = tuple(int(n) - 1 for n in layers.split("-"))
     return replace(
         _paper,
@@ -71,7 +82,8 @@ def _source(preset: str, layers: str, hidden: int, n_mixtures: int, learning_rat
         model=replace(_paper.model, layers=recurrent, hidden=hidden, n_mixtures=n_mixtures),
         training=replace(
             _paper.training,
-            steps=2 * 12_445 // accumulate,  # two epochs of LJSpeech's 95 %
+            steps=2 * 12_445 // (batch * accumulate),  # two epochs of LJSpeech's 95 %
+            batch_size=batch,
             accumulate=accumulate,
             learning_rate=learning_rate,
             grad_clip=2200.0,  # of sums over bins, where it never took effect; of our means, where it hardly can
@@ -87,7 +99,7 @@ _sources = (
     _source("ljspeech_v3", "16-6-5-4-4", 200, 10, 6e-6, 16),
     _source("ljspeech_v4", "16-7-6-5-4-4", 200, 16, 4e-6, 16),
     _source("ljspeech_v5", "16-6-6-5-4-4", 200, 16, 2e-6, 8),
-    _source("librispeech_v1", "5", 8, 10, 1e-3, 1, 16_000),
+    _source("librispeech_v1", "5", 8, 10, 1e-3, 1, 16_000, batch=2),
     _source("librispeech_v2", "12-5-4-3-2-2", 128, 8, 3e-6, 8, 16_000),
 )
 
@@ -152,3 +164,10 @@ _long = replace(  # goes on from it, on any device: some minutes of one core
 )
 
 PRESETS = {preset.preset: preset for preset in (_smoke, _demo, _first, _long, _paper, _voxceleb2, _maestro, *_sources)}
+
+_PER_FRAME = {  # of the source's write-up, figure 6.4: the first tier's loss, a sum over its 32 bins
+    "hidden size": {16: -36.8795, 32: -38.0781, 64: -39.1988, 128: -40.4345, 200: -40.9659},  # of 13 layers that recur
+    "layers": {7: -38.7108, 9: -38.8146, 11: -38.8979, 13: -39.1988, 15: -39.1449},  # that recur, of hidden size 64
+}
+# nats per value of LJSpeech's features on a scale of 100 dB from 0 to 1: other data in another unit than ours
+PUBLISHED = {what: {n: loss / 32 for n, loss in losses.items()} for what, losses in _PER_FRAME.items()}

@@ -1,4 +1,5 @@
-"""Sets of experiments by name: the nine of VQ-VAE-Speech (configurations/experiments_*.json), and one of VAEs."""
+"""Sets of experiments by name: the nine of VQ-VAE-Speech (configurations/experiments_*.json), one of VAEs, and two of
+MelNets."""
 
 from dataclasses import replace
 
@@ -74,17 +75,52 @@ def _vae_sizes(preset: str, corpus: str, corpus_root: str) -> dict[str, Experime
     return members
 
 
+MELNET_SIZES = "melnet-sizes"  # the first tier of a MelNet over its hidden size and its layers: write-up, figure 6.4
+MELNET_TIERS = "melnet-tiers"  # whole MelNets of two to five tiers: the ablation of the paper
+
+
+def _melnet_sizes(preset: str, corpus: str, corpus_root: str) -> dict[str, Experiment]:
+    """A quarter to twice the hidden size, and two layers less to two more; the preset's own is in both and once here.
+
+    Only the first tier is trained: it decides the structure, and the source compares no other.
+    """
+    base = _shorter(get("melnet", preset, corpus, corpus_root, 0, {"training.part": "tier_1"}))
+    hidden, (first, *others) = base.model.hidden, base.model.layers
+    models = {f"hidden {h}": {"hidden": h} for h in (hidden // 4, hidden // 2, hidden, 2 * hidden)}
+    for n in range(max(1, first - 2), first + 3):
+        if n != first:
+            models[f"{n} layer{'s' * (n > 1)}"] = {"layers": (n, *others)}
+    return {name: replace(base, model=replace(base.model, **changes)) for name, changes in models.items()}
+
+
+def _melnet_tiers(preset: str, corpus: str, corpus_root: str) -> dict[str, Experiment]:
+    """Two to five tiers on the same grids: the layers of the preset's first ones, its last number where it has less."""
+    base = _shorter(get("melnet", preset, corpus, corpus_root))
+    layers = (*base.model.layers, *base.model.layers[-1:] * 4)
+    return {f"{n} tiers": replace(base, model=replace(base.model, layers=layers[:n])) for n in range(2, 6)}
+
+
+def _shorter(experiment: Experiment) -> Experiment:
+    """Many trainings, each at an eighth of the preset's cost: a quarter of its steps, on half of its batch."""
+    steps, batch = (max(1, n) for n in (experiment.training.steps // 4, experiment.training.batch_size // 2))
+    return replace(experiment, training=replace(experiment.training, steps=steps, batch_size=batch))
+
+
+_FUNCTIONS = {VAE_SIZES: _vae_sizes, MELNET_SIZES: _melnet_sizes, MELNET_TIERS: _melnet_tiers}
+NAMED_SETS = (*SETS, *_FUNCTIONS)
+
+
 def named_set(name: str, preset: str = "paper", corpus: str = "", corpus_root: str = "") -> dict[str, Experiment]:
-    """Name -> experiment of VAE_SIZES, around any preset of the VAE, or of one of the nine sets, the source's own or in
-    the size of another preset of VQ-VAE.
+    """Name -> experiment of VAE_SIZES, MELNET_SIZES or MELNET_TIERS, around any preset of theirs, or of one of the nine
+    sets, the source's own or in the size of another preset of VQ-VAE.
 
     Smaller ones keep what the set is about (features, codebook, batch, learning rate) and take the preset's corpus,
     channels, number of steps and rhythm of logging.
     """
-    if name == VAE_SIZES:
-        return _vae_sizes(preset, corpus, corpus_root)
+    if name in _FUNCTIONS:
+        return _FUNCTIONS[name](preset, corpus, corpus_root)
     if name not in SETS:
-        raise UnknownName("set of experiments", name, (*SETS, VAE_SIZES))
+        raise UnknownName("set of experiments", name, NAMED_SETS)
     size = get("vqvae", preset, corpus, corpus_root)
     if preset == "paper":
         return expand(replace(SETS[name], corpus=corpus, corpus_root=corpus_root))

@@ -15,6 +15,7 @@ from .lifecycle import (
     SYSTEMS,
     blank,
     build,
+    describe,
     evaluate,
     experiment_of,
     load,
@@ -23,6 +24,7 @@ from .lifecycle import (
     source_of,
     summary,
     train,
+    train_part,
 )
 from .prior import code_bits
 from .probed import probe_table, represent
@@ -42,6 +44,7 @@ __all__ = [
     "convert",
     "convert_file",
     "crops",
+    "describe",
     "encode",
     "evaluate",
     "experiment_of",
@@ -61,5 +64,6 @@ __all__ = [
     "sweep",
     "tokens",
     "train",
+    "train_part",
     "voicing",
 ]

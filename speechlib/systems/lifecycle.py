@@ -20,6 +20,7 @@ from ..errors import BadFile, SpeechlibError, UnknownName
 from ..presets import CODES, Experiment
 from ..runs import Run
 from ..training import Progress
+<<<<<<< HEAD
 from . import (
     adversarial_autoencoder,
     melnet,
@@ -33,6 +34,9 @@ from . import (
     wavenet_autoencoder,
     wgan,
 )
+=======
+from . import melnet, parts, prior, vae, vqvae, vqvae_wavenet, wae, wae_gan, wavenet, wgan
+>>>>>>> main
 from .coded import code_pack
 from .data import Data, Trained, crops, packed
 
@@ -97,6 +101,12 @@ def build(experiment: Experiment, data: Data) -> nn.Module:
     return model
 
 
+def describe(experiment: Experiment) -> str:
+    """The system's own name for a model of these sizes on this corpus; empty for systems that have no such names."""
+    system = system_of(experiment)
+    return system.describe(experiment) if hasattr(system, "describe") else ""
+
+
 def blank(experiment: Experiment) -> nn.Module:
     """The model before it has seen any data: for one speaker, and without statistics."""
     return system_of(experiment).new(experiment, 1)
@@ -130,9 +140,38 @@ def train(experiment: Experiment, progress: Progress | None = None, data: Data |
     run = runs.find(experiment)
     if run is not None and run.status == "done":
         return run
+    with training.start_accelerator().main_process_first():
+        run = runs.create(experiment)
+    return _finish(run, experiment, progress, data)
+
+
+def train_part(experiment: Experiment, part: str, progress: Progress | None = None, data: Data | None = None) -> Run:
+    """The finished training of one part ("tier_2") of an experiment whose parts are trained each by itself
+    (training.part = "each"), in its folder inside the experiment's run: as it is if there is one, else trained (on).
+
+    Raises UnknownName for a part that there is not, BadFile where the folder holds one of another model.
+    """
+    system = system_of(experiment)
+    alone = parts.alone(experiment, system, part)
     process = training.start_accelerator()
     with process.main_process_first():
-        run = runs.create(experiment)
+        whole = runs.create(experiment)
+        run = runs.inside(whole, part, alone)
+    parts.check(run, experiment_of(run), alone, system)
+    if run.status == "done":
+        return run
+    if process.is_main_process:
+        parts.count(whole)
+    try:
+        return _finish(run, alone, progress, data)
+    finally:
+        if process.is_main_process:
+            parts.count(whole)
+
+
+def _finish(run: Run, experiment: Experiment, progress: Progress | None, data: Data | None) -> Run:
+    """Train and evaluate in the folder of `run`, or wait for another process that does."""
+    process = training.start_accelerator()
     with run.locked() if process.is_main_process else nullcontext():
         process.wait_for_everyone()
         if run.status == "done":  # another training finished it while this one waited for the lock
@@ -155,7 +194,12 @@ def train(experiment: Experiment, progress: Progress | None = None, data: Data |
 
 def _descend(experiment: Experiment, data: Data, run: Run, progress: Progress | None) -> nn.Module:
     system = system_of(experiment)
+    if experiment.training.part:
+        parts.names(experiment, system)  # refuses a system that has none
     model = build(experiment, data)
+    if experiment.training.part == parts.EACH:
+        found = [train_part(experiment, *told, data) for told in parts.progresses(experiment, system, progress)]
+        return parts.assemble(model, run, found, experiment, system)
     data = data._replace(pack=data.pack.to(training.device_of(experiment.training)))
     batches_of = getattr(system, "batches_of", crops)
     validation = batches_of(experiment, data, "val")
@@ -169,6 +213,8 @@ def _descend(experiment: Experiment, data: Data, run: Run, progress: Progress | 
         listen = partial(system.listen, experiment, data, run)
     if experiment.source and experiment.source.system == experiment.system:  # a stage before: go on from its weights
         config = replace(config, start_from=str(train(experiment.source, progress).weights))
+    if config.part and config.start_from:
+        parts.refuse_others(model, pretrained.find(config.start_from), experiment, system)
     if hasattr(system, "players"):
         turns = system.players(experiment), batches_of(experiment, data), config
         return alternation.alternate(model, *turns, run, validation, system.objective, progress, listen)
@@ -195,27 +241,33 @@ def _snapshot(experiment: Experiment, batch) -> Callable | None:
 
 def evaluate(trained: Trained) -> dict[str, float]:
     """What a run is judged by, on its validation part: the terms of its objective at the last step (at the best one,
-    where training.best_by is given), the system's own scores, what it cost."""
+    where training.best_by is given), the system's own scores, what it cost.
+
+    Where parts are trained each by itself, their terms are in their own summaries.
+    """
     experiment, split = trained.experiment, trained.data.split
-    config = experiment.training
+    config, trainings = experiment.training, trained.run.parts() or [trained.run]
     frames = config.accumulate * config.batch_size * config.n_frames  # of a step
     frame_rate = trained.data.pack.config_of(experiment.frames("inputs")).frame_rate
-    validation, chosen = trained.run.metrics("validation"), {}
-    if config.best_by:
-        chosen = {"best_step": runs.load_tensors(trained.run.best)[1]["step"]}
-        validation = validation[validation["step"] == chosen["best_step"]]
-    terms = validation.iloc[-1].drop(["step", "seconds"])
     return {
-        **{name: float(value) for name, value in terms.items()},
-        **chosen,
+        **({} if config.part == parts.EACH else _last_terms(trained.run)),
         **system_of(experiment).scores(trained),
         "parameters": sum(p.numel() for p in trained.model.parameters()),
         "steps": config.steps,
         "audio_seconds": config.steps * frames / frame_rate,
         "train_utterances": len(split["train"]),
         "val_utterances": len(split["val"]),
-        "seconds": float(trained.run.metrics("train")["seconds"].iloc[-1]),
+        "seconds": sum(float(run.metrics("train")["seconds"].iloc[-1]) for run in trainings),
     }
+
+
+def _last_terms(run: Run) -> dict[str, float]:
+    validation, chosen = run.metrics("validation"), {}
+    if run.experiment["training"].get("best_by"):
+        chosen = {"best_step": runs.load_tensors(run.best)[1]["step"]}
+        validation = validation[validation["step"] == chosen["best_step"]]
+    terms = validation.iloc[-1].drop(["step", "seconds"])
+    return {name: float(value) for name, value in terms.items()} | chosen
 
 
 def load(run: Run, data: Data | None = None, averaged: bool = True, best: bool = True) -> Trained:
@@ -228,7 +280,8 @@ def load(run: Run, data: Data | None = None, averaged: bool = True, best: bool =
     experiment = experiment_of(run)
     model = runs.load_model(run.weights if best and averaged else run.checkpoint)
     if not averaged:
-        runs.load_weights(model, training.raw_weights(run), run.training_state)
+        raw = [training.raw_weights(part) for part in run.parts() or [run]]
+        runs.load_weights(model, {name: t for weights in raw for name, t in weights.items()}, run.training_state)
     return Trained(model, experiment, data or prepare(experiment), run)
 
 

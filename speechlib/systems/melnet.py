@@ -1,6 +1,7 @@
 """MelNet: log-mel features learned from coarse to fine."""
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -8,28 +9,44 @@ import torch
 from torch import Tensor
 
 from .. import objectives, packs
-from ..errors import SpeechlibError
+from ..errors import SpeechlibError, UnknownName
 from ..evaluation import bin_mixtures
 from ..features import n_features
 from ..generation.melnet import stretch, upsample
 from ..inversion import refine
 from ..models.melnet import MelNet
 from ..presets import Experiment
+from ..presets.melnet import architecture
 from . import vocoders
 from .data import Data, Trained, crops, device_of
+from .parts import EACH
 
 if TYPE_CHECKING:
     import pandas
 
 objective = objectives.melnet
 _FRAMES = 4_000  # of the training part that the baseline is fitted to
+_VALUES = 100_000  # of held-out crops that are judged at once
+_baselines: dict[str, bin_mixtures.BinMixtures] = {}
 
 
 def new(experiment: Experiment, n_speakers: int) -> MelNet:
     config = next((c for c in experiment.pack.features if c.kind == experiment.inputs), None)
     if config is None:
         raise SpeechlibError(f"a MelNet learns features, not {experiment.inputs!r}: give it inputs=log_mel")
-    return MelNet(experiment.model, n_features(config), n_speakers if experiment.model.speaker_dim else 0)
+    part, known = experiment.training.part, parts(experiment)
+    if part not in ("", EACH, *known):
+        raise UnknownName("part of this melnet", part, (EACH, *known))
+    tier = known.index(part) + 1 if part in known else 0
+    return MelNet(experiment.model, n_features(config), n_speakers if experiment.model.speaker_dim else 0, tier)
+
+
+def parts(experiment: Experiment) -> tuple[str, ...]:
+    """What can be trained by itself."""
+    return tuple(f"tier_{number}" for number in range(1, experiment.model.n_tiers + 1))
+
+
+describe = architecture
 
 
 def fit(model: MelNet, experiment: Experiment, data: Data) -> None:
@@ -42,15 +59,21 @@ def fit(model: MelNet, experiment: Experiment, data: Data) -> None:
 
 def baseline(trained: Trained) -> bin_mixtures.BinMixtures:
     """A mixture of as many Gaussians for every bin by itself, fitted to frames of the training part as the model learns
-    them: standardised, with its dither."""
+    them: standardised, with its dither. What has been fitted before is remembered: tiers and sweeps share theirs."""
     experiment, pack, model = trained.experiment, trained.data.pack, trained.model
-    random = np.random.default_rng(experiment.seed)
-    frames = torch.cat([pack.features(i, experiment.inputs) for i in trained.data.split["train"]], dim=1)
-    some = torch.from_numpy(random.permutation(frames.shape[1])[:_FRAMES]).to(frames.device)
-    x = model.inputs(frames[:, some].to(device_of(model)))
-    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(experiment.seed)).to(x.device)
-    config = experiment.model  # with its floor too: else the narrower one would win wherever a value is repeated
-    return bin_mixtures.fit((x + config.dither * noise).t(), config.n_mixtures, min_sigma=config.min_sigma)
+    config = experiment.model
+    known = (pack.path, experiment.split, experiment.inputs, experiment.seed, device_of(model))
+    known = repr((*known, config.n_mixtures, config.min_sigma, config.dither))
+    if known not in _baselines:
+        random = np.random.default_rng(experiment.seed)
+        frames = torch.cat([pack.features(i, experiment.inputs) for i in trained.data.split["train"]], dim=1)
+        some = torch.from_numpy(random.permutation(frames.shape[1])[:_FRAMES]).to(frames.device)
+        x = model.inputs(frames[:, some].to(device_of(model)))
+        noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(experiment.seed)).to(x.device)
+        # with the model's floor too: else the narrower one would win wherever a value is repeated
+        fitted = bin_mixtures.fit((x + config.dither * noise).t(), config.n_mixtures, min_sigma=config.min_sigma)
+        _baselines[known] = fitted
+    return _baselines[known]
 
 
 @torch.inference_mode()
@@ -63,9 +86,13 @@ def likelihoods(trained: Trained, part: str = "val", seed: int = 0) -> "pandas.D
     import pandas
 
     model, rival = trained.model, baseline(trained)
-    frozen = trained.experiment.training.frozen
-    learned = [number for number in range(1, model.config.n_tiers + 1) if f"tiers.{number - 1}" not in frozen]
-    drawn, random = crops(trained.experiment, trained.data, part), torch.Generator().manual_seed(seed)
+    frozen, alone = trained.experiment.training.frozen, model.sizes.get("tier")
+    tiers = [alone] if alone else range(1, model.config.n_tiers + 1)
+    learned = [number for number in tiers if f"tiers.{number - 1}" not in frozen]
+    training = trained.experiment.training
+    at_once = max(1, _VALUES // (model.sizes["n_features"] * training.n_frames))  # the same whatever a training takes
+    judged = replace(trained.experiment, training=replace(training, batch_size=at_once))
+    drawn, random = crops(judged, trained.data, part), torch.Generator().manual_seed(seed)
     rows = dict.fromkeys(learned, 0.0)  # melnet, bins, values, frames, logarithms of the unit
     for n in range(len(drawn)):
         batch = drawn.batch(n)

@@ -22,31 +22,42 @@ def sweep(experiments: Iterable[Experiment], jobs: int = 1, progress: Progress |
 
     What is finished is not trained again; one that fails is marked failed, with its reason, and stops no other.
     """
-    experiments = list(experiments)
-    for data in {repr((e.corpus, e.pack, e.source)): e for e in experiments}.values():
-        with suppress(SpeechlibError):  # packed once, here; what cannot be had, its runs will say
-            prepare(data)
+    experiments, data = list(experiments), {}
+    for key, experiment in {_data_of(experiment): experiment for experiment in experiments}.items():
+        with suppress(SpeechlibError):  # packed and read once, here; what cannot be had, its runs will say
+            data[key] = prepare(experiment)
     steps = {i: 0 for i in range(len(experiments))}
     total = sum(experiment.training.steps for experiment in experiments)
 
     def one(i: int) -> Run:
-        def tell(done: int, _of: int, text: str = "") -> None:
-            steps[i] = done
+        own = experiments[i].training.steps
+
+        def tell(done: int, of: int, text: str = "") -> None:
+            steps[i] = done * own // max(of, 1)  # of several stages, or of what is packed first
             if progress:
                 progress(sum(steps.values()), total, f"{i + 1}/{len(experiments)} {text}")
 
         run = runs.create(experiments[i])
         try:
-            (train if jobs == 1 else _train_elsewhere)(experiments[i], tell)
+            if jobs == 1:
+                train(experiments[i], tell, data.get(_data_of(experiments[i])))
+            else:
+                _train_elsewhere(experiments[i], tell)
         except Exception as error:
             run.mark("failed", reason=str(error) or type(error).__name__)
-        tell(experiments[i].training.steps, 0)
+        tell(own, own)
         return run
 
     if jobs == 1:
         return [one(i) for i in steps]
     with ThreadPoolExecutor(jobs) as pool:
         return list(pool.map(one, steps))
+
+
+def _data_of(experiment: Experiment) -> str:
+    """The same for experiments that learn from the same data."""
+    e = experiment
+    return repr((e.corpus, e.pack, e.split, getattr(e.model, "voices", "speaker"), e.inputs, e.source))
 
 
 def _train_elsewhere(experiment: Experiment, progress: Progress) -> None:

@@ -55,9 +55,10 @@ def vocode(trained: Trained, features: int | Tensor, speaker: int | None = None,
 
 
 def steered(trained: Trained, features: int | Tensor, speaker: int | None = None, **options) -> Tensor:
-    """`vocode` by many particles: those go on that come near the bands; `options` of generation.steering.steer.
+    """`vocode` by many particles, of which those go on that come near the bands.
 
-    int8 weights where nothing else is said and the model is on the CPU: the loss is small, the gain is time.
+    `options` are those of generation.steering.steer: n_particles, tolerance, seed, ... Weights are int8 where nothing
+    else is said and the model is on the CPU: the loss is small, the gain is time.
     """
     condition, voice = _asked(trained, features, speaker)
     if device_of(trained.model).type == "cpu":

@@ -4,13 +4,16 @@ from .attributes import attribute_explorer
 from .codebook import code_players, codebook_explorer
 from .explorers import alignment_explorer, corpus_browser, reconstruction_explorer
 from .latents import interpolation_explorer
-from .melnet import melnet_explorer
+from .listening_test import listening_test
+from .melnet import melnet_explorer, melnet_painting
+from .painting import Painting
 from .players import key_numbers, player, players
 from .priors import prior_explorer
 from .streaming import Streaming, wavenet_stream
 from .voices import voice_explorer
 
 __all__ = [
+    "Painting",
     "Streaming",
     "alignment_explorer",
     "attribute_explorer",
@@ -19,7 +22,9 @@ __all__ = [
     "corpus_browser",
     "interpolation_explorer",
     "key_numbers",
+    "listening_test",
     "melnet_explorer",
+    "melnet_painting",
     "player",
     "players",
     "prior_explorer",

@@ -6,13 +6,19 @@ from html import escape
 import ipywidgets
 import numpy as np
 
-from ..features import band_centres
 from ..figures import melnet as figures
 from .explorer import Explorer, picture
 from .explorers import WIDE, part_of, title_of, voice_name
+from .painting import Painting
 from .players import players
 
 NOBODY = -1
+
+
+def _voices(trained) -> list[tuple[str, int]]:
+    pack = trained.data.pack
+    choices = [(voice_name(pack, speaker), speaker) for speaker in range(len(pack.speakers))]
+    return choices + ([("nobody", NOBODY)] if trained.model.sizes["n_speakers"] else [])
 
 
 def melnet_explorer(trained, part: str = "val", seconds: float = 1.5) -> Explorer:
@@ -27,8 +33,7 @@ def melnet_explorer(trained, part: str = "val", seconds: float = 1.5) -> Explore
     pack, indices, kind = trained.data.pack, part_of(trained, part), trained.experiment.inputs
     config, n_tiers = pack.config_of(kind), trained.model.config.n_tiers
     look, T = {"continuous_update": False}, round(seconds * config.frame_rate)
-    choices = [(voice_name(pack, speaker), speaker) for speaker in range(len(pack.speakers))]
-    choices += [("nobody", NOBODY)] if trained.model.sizes["n_speakers"] else []
+    choices = _voices(trained)
     controls = {
         "recording": ipywidgets.Dropdown(
             options=[(title_of(pack, i), i) for i in indices], description="recording", layout=WIDE
@@ -43,10 +48,7 @@ def melnet_explorer(trained, part: str = "val", seconds: float = 1.5) -> Explore
         ),
         "seed": ipywidgets.IntSlider(0, min=0, max=50, description="seed", **look),
     }
-    hertz = band_centres(config)
-    shares = (np.arange(len(hertz)) + 0.5) / len(hertz)
-    ticks = [(float(np.interp(f, hertz, shares)), f"{f} Hz") for f in (500, 1000, 2000) if f < hertz[-1]]
-    titles = ["tier 1", *(f"tiers 1-{k}" for k in range(2, n_tiers + 1))]
+    ticks, titles = melnet.ticks(config), melnet.titles(trained)
 
     @lru_cache(16)
     def made(recording: int, kept: int, given: int, speaker: int, temperature: float, seed: int):
@@ -74,3 +76,37 @@ def melnet_explorer(trained, part: str = "val", seconds: float = 1.5) -> Explore
         }
 
     return Explorer("Speech from coarse to fine", controls, [("about",), ("stages",), ("sound",)], render)
+
+
+def melnet_painting(trained, seconds: float = 1.5, seed: int = 0, temperature: float = 0.5) -> Painting:
+    """Watch `seconds` of speech come from nothing, tier by tier, and stop where it has been enough."""
+    from ..generation.melnet import finished, generate, stage_sizes
+    from ..systems import melnet
+
+    pack = trained.data.pack
+    config = pack.config_of(trained.experiment.inputs)
+    T = max(1, round(seconds * config.frame_rate))
+    sizes = stage_sizes(trained.model, T)
+    ticks, titles = melnet.ticks(config), melnet.titles(trained)
+    look = {"continuous_update": False}
+    controls = {
+        "speaker": ipywidgets.Dropdown(options=_voices(trained), description="speaker"),
+        "temperature": ipywidgets.FloatSlider(
+            temperature, min=0.0, max=1.2, step=0.1, description="temperature", readout_format=".1f", **look
+        ),
+        "seed": ipywidgets.IntSlider(seed, min=0, max=50, description="seed", **look),
+    }
+
+    def draw(speaker: int, temperature: float, **options):
+        options |= {"temperature": temperature, "weight_temperature": temperature}
+        return generate(trained.model, T, speaker=melnet.speaker_of(trained, speaker), **options)
+
+    def show(grids: list):
+        later = [np.full(size, np.nan, np.float32) for size in sizes[len(grids) :]]
+        return figures.grids({"drawn": [*grids, *later]}, titles, T / config.frame_rate, ticks)
+
+    def hear(drawn):
+        features = finished(trained.model, drawn, T)
+        return None if features is None else melnet.speak(trained, features[0])
+
+    return Painting("A spectrogram, being drawn", controls, draw, show, hear, config.sample_rate)

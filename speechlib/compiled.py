@@ -1,11 +1,11 @@
-"""`compiled`: numba's njit as the sample loops of this room need it.
+"""`compiled`: numba's njit as the inner loops of generation and evaluation need it.
 
 Arrays are not reference-counted (each view of a row would cost two atomic operations: half the time of a small step),
 so nothing may be allocated inside. The loops release the GIL: threads run them side by side. Division follows numpy:
 Python's would check each one.
 
 Machine code is kept for the next process, as with `cache=True`. Numba looks for changes in the file of a function only,
-while a loop contains whatever it calls from other files: here a change in any file of the room counts.
+while a loop contains whatever it calls from other files: here a change in any file of its room, or in this one, counts.
 """
 
 import hashlib
@@ -32,9 +32,9 @@ def compiled(function=None, *, allocates: bool = False, **options):
 
 @cache
 def _cache_beside(room: Path) -> type[FunctionCache]:
-    """Numba's cache, with a digest of all code in the folder in the place of that of one file."""
+    """Numba's cache, with a digest of all code in the folder, and of this file, in the place of that of one file."""
     digest = hashlib.sha256()
-    for path in sorted(room.glob("*.py")):
+    for path in [*sorted(room.glob("*.py")), Path(__file__)]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     stamp = {"get_source_stamp": lambda self: digest.hexdigest()}
     places = [type(place.__name__, (place,), stamp) for place in CompileResultCacheImpl._locator_classes]

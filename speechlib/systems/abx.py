@@ -1,0 +1,165 @@
+"""ABX of a trained system: what the features tell apart, and how much of it the encoder and its codes keep.
+
+compared = abx.compare(trained)          # every stage of the model on its validation part
+compared.table                           # percent within and across speakers, beside the features it was given
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+
+from .. import batches
+from ..errors import SpeechlibError
+from ..evaluation.abx import SPEAKERS, NoTriples, score
+from ..evaluation.abx_averages import TooFew, by_speaker, interval, overall
+from ..evaluation.abx_items import cut, items_of
+from ..features import frame_times
+from ..presets import WAVE
+from .codes import has_codes
+from .data import Trained, device_of
+
+_FEW = 5  # speakers: fewer cannot tell how far others would differ
+_DRAWS = 200
+_COLUMNS = ("rows per second", "within", "across", "low", "high", "above", "above_low", "above_high")
+
+
+class Stage(NamedTuple):
+    """One representation of utterances."""
+
+    rows: dict[str, np.ndarray]  # utterance -> vectors (T, D), or codes (T,)
+    rate: float  # rows per second
+    first: float  # seconds to the centre of row 0
+    distance: str  # see evaluation.abx
+
+
+class Compared(NamedTuple):
+    cells: dict[str, dict[str, pd.DataFrame]]  # stage -> "within", "across" (where they can be had) -> cells
+    table: pd.DataFrame  # a row per stage: see `compare`
+    counts: pd.DataFrame  # items of each stage, and what `cut` had to do with them
+
+
+@torch.inference_mode()
+def stages(trained: Trained, part: str = "val") -> dict[str, Stage]:
+    """The features that a model reads (of one that reads waves: the first of its pack) by their kind, its z_e, and z_q
+    if it quantizes. Raises SpeechlibError for a system without a vector per time step."""
+    model, experiment, pack = trained.model, trained.experiment, trained.data.pack
+    if not hasattr(model, "code_positions"):
+        raise SpeechlibError(f"the {experiment.system} has no row of its own for each time step: ABX needs a codec")
+    config = pack.config_of(experiment.frames("inputs"))
+    reads_wave = experiment.inputs == WAVE
+    features, z_e, z_q = {}, {}, {}
+    for batch in batches.whole(pack, trained.data.split[part], config.kind, audio=reads_wave):
+        name = pack.utterances[int(batch.utterance)]
+        features[name] = batch.inputs[0].T.cpu().numpy()
+        x = (batch.audio if reads_wave else batch.inputs).to(device_of(model))
+        stride = model.config.stride  # some encoders take whole codes only
+        n_codes = model.codes(x).shape[-1] if has_codes(experiment) else x.shape[-1] // stride
+        x = x[..., : n_codes * stride]
+        encoded = model.encode(x)
+        z_e[name] = encoded[0].T.cpu().numpy()
+        if has_codes(experiment):
+            z_q[name] = model.quantize(encoded).z_q[0].T.cpu().numpy()
+    found = {config.kind: Stage(features, config.frame_rate, frame_times(1, config)[0], "angular")}
+    found["z_e"] = Stage(z_e, *_code_times(trained), "angular")
+    return found | ({"z_q": Stage(z_q, *_code_times(trained), "angular")} if z_q else {})
+
+
+def stage_of(trained: Trained, tokens: pd.DataFrame, distance: str = "identical") -> Stage:
+    """The codes of a token table with a row for each code of this system, whoever made them."""
+    codes = {name: of["code"].to_numpy() for name, of in tokens.groupby("utterance", observed=True)}
+    return Stage(codes, *_code_times(trained), distance)
+
+
+def _code_times(trained: Trained) -> tuple[float, float]:
+    """Codes per second, and seconds to the centre of the first: exactly, where a token table has rounded times."""
+    pack, experiment = trained.data.pack, trained.experiment
+    config = pack.config_of(experiment.frames("inputs"))
+    begin, rate = frame_times(1, config)[0], config.frame_rate
+    if experiment.inputs == WAVE:
+        begin, rate = 0.0, pack.config.sample_rate
+    one, two = trained.model.code_positions(2).tolist()
+    return rate / (two - one), begin + one / rate
+
+
+def compare(
+    trained: Trained,
+    part: str = "val",
+    more: Mapping[str, Stage] | None = None,
+    context: str = "within",
+    order: str = "zerospeech",
+    seed: int = 0,
+    **options,
+) -> Compared:
+    """ABX of all `stages`, and of `more` on the same utterances, on the phones of one part.
+
+    The table, in percent: rows per second; within and across speakers, where there are such triples; low and high, the
+    95 % interval of across (of within, where that is all there is); above, above_low, above_high: the same minus that
+    of the features, in the same draws. Speakers are drawn; of less than five, contexts; without those there is none.
+    Items that no row belongs to take the nearest one, so that all stages are judged on the same triples. `options` are
+    those of evaluation.abx.score. Raises NoTriples where there are none of either kind.
+    """
+    items = items_of(trained.data.pack, trained.data.split[part])
+    return _compare(items, stages(trained, part) | dict(more or {}), context, order, seed, options)
+
+
+def in_contexts(
+    trained: Trained, part: str = "val", more: Mapping[str, Stage] | None = None, at_most: int | None = None
+) -> dict[str, Compared]:
+    """`compare` in each context that has triples: "within", all of them; "any", with `at_most` tokens of a phone by a
+    speaker, as all of them are very many."""
+    items = items_of(trained.data.pack, trained.data.split[part])
+    compared, found = stages(trained, part) | dict(more or {}), {}
+    for context, limit in (("within", None), ("any", at_most)):
+        try:
+            found[context] = _compare(items, compared, context, "zerospeech", 0, {"max_size_group": limit})
+        except NoTriples as error:
+            refused = error
+    if not found:
+        raise refused
+    return found
+
+
+def _compare(
+    items: pd.DataFrame, compared: Mapping[str, Stage], context: str, order: str, seed: int, options: dict
+) -> Compared:
+    units = {name: cut(items, stage.rows, stage.rate, first=stage.first) for name, stage in compared.items()}
+    cells: dict[str, dict[str, pd.DataFrame]] = {name: {} for name in compared}
+    refused = []
+    for mode in SPEAKERS:
+        try:
+            for name, stage in compared.items():
+                cells[name][mode] = score(units[name], mode, context, stage.distance, seed=seed, **options)
+        except NoTriples as error:
+            refused.append(error)
+    if len(refused) == len(SPEAKERS):
+        raise refused[0]
+    many = items["speaker"].nunique() >= _FEW
+    unit = "context" if context == "within" and not many else "speaker"
+    rows, reference = {}, cells[next(iter(cells))]
+    for name, found in cells.items():
+        main = next(iter(found))
+        rows[name] = {"rows per second": compared[name].rate}
+        rows[name] |= {mode: overall(found[mode], order) for mode in reversed(SPEAKERS) if mode in found}
+        told = {"": None} if found is reference else {"": None, "above_": reference[main]}
+        if found is not reference:
+            rows[name] |= {"above": rows[name][main] - next(iter(rows.values()))[main]}
+        if unit == "speaker" and not many:
+            continue
+        try:
+            for what, against in told.items():
+                drawn = interval(found[main], against, unit, order, _DRAWS, seed)
+                rows[name] |= {f"{what}low": drawn.low, f"{what}high": drawn.high}
+        except TooFew:  # of those that have triples
+            continue
+    table = pd.DataFrame(rows).T
+    table = table[[name for name in _COLUMNS if name in table]]
+    return Compared(cells, table, pd.DataFrame({name: one.counts for name, one in units.items()}).T)
+
+
+def voices(compared: Compared) -> pd.DataFrame:
+    """Percent across speakers of each stage for every speaker that a and b are of."""
+    across = {name: cells["across"] for name, cells in compared.cells.items() if "across" in cells}
+    return pd.DataFrame({name: by_speaker(cells)["compared"] for name, cells in across.items()})
