@@ -20,10 +20,10 @@ from ..errors import BadFile, SpeechlibError, UnknownName
 from ..presets import CODES, Experiment
 from ..runs import Run
 from ..training import Progress
-<<<<<<< HEAD
 from . import (
     adversarial_autoencoder,
     melnet,
+    parts,
     prior,
     vae,
     vqvae,
@@ -34,9 +34,6 @@ from . import (
     wavenet_autoencoder,
     wgan,
 )
-=======
-from . import melnet, parts, prior, vae, vqvae, vqvae_wavenet, wae, wae_gan, wavenet, wgan
->>>>>>> main
 from .coded import code_pack
 from .data import Data, Trained, crops, packed
 
