@@ -38,12 +38,14 @@ def alternate(
     validation=None,
     objective: Callable | None = None,
     progress: Progress | None = None,
+    listen: Callable[[nn.Module, int], None] | None = None,
 ) -> nn.Module:
     """Let the players take turns for config.steps steps, from the run's last checkpoint if it has one.
 
     Terms of the last update of each player are written, its loss as "<name>_loss". `objective` is what the validation
-    part is judged by. Returns the model with the weights to use, in eval mode. Raises SpeechlibError for a weight that
-    no player moves, or that two do; for several processes; and for terms that are not finite, as training.descend does.
+    part is judged by; `listen` is as in training.descend. Returns the model with the weights to use, in eval mode.
+    Raises SpeechlibError for a weight that no player moves, or that two do; for several processes; and for terms that
+    are not finite, as training.descend does.
     """
     if training.start_accelerator().num_processes > 1:
         raise SpeechlibError(f"{run.system} has players that take turns, and trains in one process only")
@@ -90,6 +92,7 @@ def alternate(
                         found = training.validate(model, objective, validation, config)
                     journal.write(step, "validation", found)
                     best.note(step, found, average.weights())
+                training.heard(listen, model, average, step, config)
                 if step % config.checkpoint_every == 0 or step == config.steps:
                     journal.check()
                     training.keep(run, model, optimizer, average, usage, best, step, journal.seconds())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -35,15 +35,28 @@ def quantization(quantized: Quantized, model: nn.Module) -> dict[str, Tensor]:
     """What quantization adds to a loss, "vq", with its terms, and the batch's "perplexity".
 
     vq = codebook + beta * commitment, or whichever of the terms the model's quantizer has: an EMA codebook has no loss
-    of its own, a joint one has no other, a softmax has its KL. A plain autoencoder adds nothing, and has no terms.
+    of its own, a joint one has no other, a softmax and a Gaussian have their KL. A plain autoencoder adds nothing, and
+    has no terms; nothing that has no codes has a perplexity. Of slices it is the mean over them; in evaluation each has
+    its own beside it, "perplexity_1" ..., and their tuples "perplexity_joint".
     """
-    if quantized.codes is None:
-        return {}
     config, terms = model.config, quantized.losses
-    weights = {"commitment": config.commitment_cost, "kl": config.kl_cost}  # others count as they are
+    if not terms:
+        return {}
+    weights = {"commitment": config.commitment_cost, "kl": config.kl_cost}
     weighted = {f"{name}_weighted": weight * terms[name] for name, weight in weights.items() if name in terms}
-    vq = sum(weighted.values()) + sum(term for name, term in terms.items() if name not in weights)
-    return {"vq": vq, **weighted, **terms, "perplexity": model.quantizer.perplexity(quantized.codes)}
+    rest = (
+        term * (config.codebook_cost if name == "codebook" else 1)
+        for name, term in terms.items()
+        if name not in weights
+    )
+    found = {"vq": sum(weighted.values()) + sum(rest), **weighted, **terms}
+    if (codes := quantized.codes) is None:
+        return found
+    found["perplexity"] = model.quantizer.perplexity(codes)
+    if codes.ndim == 3 and not model.training:  # of each slice and of tuples: to count these makes a GPU wait
+        found |= {f"perplexity_{g}": value for g, value in enumerate(model.quantizer.perplexities(codes), 1)}
+        found["perplexity_joint"] = model.quantizer.joint_perplexity(codes)
+    return found
 
 
 def wavenet(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
@@ -67,6 +80,11 @@ def vqvae_wavenet(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     Padding does not count; "bits" is the likelihood in bits. Raises SpeechlibError for a batch without
     audio.
     """
+    return _coded(model, batch)[0]
+
+
+def _coded(model: nn.Module, batch: Batch) -> tuple[dict[str, Tensor], NamedTuple]:
+    """The terms of `vqvae_wavenet` and the model's output."""
     if batch.audio is None:
         raise SpeechlibError("the decoder learns from waves, this batch has none: Crops(..., audio=True)")
     wave = dithered(batch.audio, model.config.decoder.dither)
@@ -83,7 +101,27 @@ def vqvae_wavenet(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     if decode:
         nll = _mean_inside(model.decoder.distribution.nll(output.parameters, output.target), batch)
         loss, terms = loss + nll, {"nll": nll, "bits": nll / math.log(2), **terms}
-    return {"loss": loss, **terms}
+    return {"loss": loss, **terms}, output
+
+
+def adversarial_coder(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    """What `vqvae_wavenet` lowers - lambda * cross entropy of the critic that guesses the speaker from z_q."""
+    terms, output = _coded(model, batch)
+    entropy = F.cross_entropy(model.critic(output.quantized.z_q).float(), batch.speaker)
+    loss = terms["loss"] - model.config.adversarial_weight * entropy
+    return terms | {"loss": loss, "speaker_entropy": entropy}
+
+
+def adversarial_critic(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    """Cross entropy of guessing the speaker from z_q, which gets no gradient; "named" is the share guessed right."""
+    training = model.quantizer.training
+    with torch.no_grad():
+        model.quantizer.eval()  # a codebook that follows by averages follows the encoder's turns, not the critic's
+        z_q = model.quantize(model.encode(batch.inputs)).z_q
+        model.quantizer.train(training)
+    logits = model.critic(z_q).float()
+    named = (logits.argmax(1) == batch.speaker).float().mean()
+    return {"loss": F.cross_entropy(logits, batch.speaker), "named": named}
 
 
 def vae(model: nn.Module, batch: WindowBatch) -> dict[str, Tensor]:

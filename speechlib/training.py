@@ -58,6 +58,7 @@ class TrainingConfig:
     record_codebook: bool = False
     record_histograms: bool = False  # TensorBoard: z_e, codebook, codes, distances, speakers, weights, gradients
     record_every: int = 100  # steps between two recordings
+    sample_every: int = 0  # steps between two waves of what is learned in the run's samples/; 0 = none
     start_from: str = ""  # weights to begin with: the name of a shipped checkpoint, or a path of one
     frozen: tuple[str, ...] = ()  # submodules that stay as they begin: neither weights nor buffers of theirs move
     part: str = ""  # of the model (melnet: tier_1, ...): the only one trained; each: one after the other, by itself
@@ -102,13 +103,15 @@ def descend(
     validation=None,
     snapshot: Callable[[nn.Module], dict[str, Tensor]] | None = None,
     progress: Progress | None = None,
+    listen: Callable[[nn.Module, int], None] | None = None,
 ) -> nn.Module:
     """Lower objective(model, batch)["loss"] for config.steps steps, from the run's last checkpoint if it has one.
 
     batches and validation have `batch(n)` and a length, the batches of an epoch (batches.Crops). snapshot(model) gives
-    what is recorded with `record_codebook` and `record_histograms`. Returns the model with the weights to use (averaged
-    where averaged), in eval mode. Raises SpeechlibError that names term, step and utterances when a term is no longer
-    finite, and marks the run failed, as it does for any other error.
+    what is recorded with `record_codebook` and `record_histograms`, listen(model, step) writes the waves of
+    `sample_every`. Returns the model with the weights to use (averaged where averaged), in eval mode. Raises
+    SpeechlibError that names term, step and utterances when a term is no longer finite, and marks the run failed, as it
+    does for any other error.
     """
     accelerator = start_accelerator()
     device = device_of(config)
@@ -167,6 +170,7 @@ def descend(
                         journal.codebook(step, tensors)
                     if config.record_histograms:
                         journal.histograms(step, tensors)
+                heard(listen, model, average, step, config)
                 if usage.counts and (step % epoch == 0 or step == config.steps):
                     journal.codes(step, step / epoch, usage.counts)
                 if step % config.checkpoint_every == 0 or step == config.steps:
@@ -493,6 +497,19 @@ def bar(description: str = "training") -> Progress:
             display.refresh()
 
     return show
+
+
+def heard(
+    listen: Callable[[nn.Module, int], None] | None,
+    model: nn.Module,
+    average: Average,
+    step: int,
+    config: TrainingConfig,
+) -> None:
+    """Let the averaged model be heard where the step is one of `sample_every`."""
+    if listen is not None and config.sample_every and due(step, config.sample_every, config):
+        with average.in_place():
+            listen(model, step)
 
 
 def due(step: int, every: int, config: TrainingConfig) -> bool:

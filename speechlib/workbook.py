@@ -77,6 +77,7 @@ NOTEBOOKS = (  # in reading order, which is an order they can run in
     Notebook("21_wavenet", makes="wavenet"),
     _CODEC,
     Notebook("23_prior_over_codes", needs=(_CODEC,), makes="prior"),
+    Notebook("24_wavenet_autoencoders", makes="wavenet_autoencoder"),
     Notebook("30_melnet_tier"),
     _MELNET,
     Notebook("32_melnet_studies", needs=(_MELNET,)),

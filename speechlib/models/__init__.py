@@ -15,6 +15,8 @@ _PLACES = {
     "vqvae": ("vqvae", "VQVAE"),
     "vqvae_wavenet": ("vqvae_wavenet", "VQWaveNet"),
     "wavenet": ("wavenet", "WaveNet"),
+    "wavenet_autoencoder": ("wavenet_autoencoder", "WaveNetAutoencoder"),
+    "adversarial_autoencoder": ("wavenet_autoencoder", "AdversarialWaveNetAutoencoder"),
 }
 
 

@@ -2,8 +2,8 @@
 
 Siblings differ in how codebook and encoder learn: by gradient, each from a loss of its own (van den Oord et al. 2017,
 arXiv 1711.00937, eq. 3) or both from one; by moving averages (the same paper, appendix A.1); by a softmax over the
-codes; in slices of the channels, each with a codebook of its own; or not at all. `make_quantizer` makes the one that a
-config asks for.
+codes, or by drawing one of them with noise that cools down (Gumbel); in slices of the channels, each with a codebook of
+its own; or not at all, as a vector or as a Gaussian. `make_quantizer` makes the one that a config asks for.
 """
 
 import math
@@ -28,19 +28,24 @@ from .codebooks import (
     perplexity,
 )
 
-QUANTIZERS = ("gradient", "joint", "ema", "softmax", "none")
+QUANTIZERS = ("gradient", "joint", "ema", "softmax", "gumbel", "gaussian", "none")
+CONTINUOUS = ("gaussian", "none")  # those that have no codes
 
 
 @dataclass(frozen=True)
 class QuantizerConfig:
     """Choices of a quantizer and of its weight in the loss. The config of a system that quantizes inherits them."""
 
-    quantizer: str = "gradient"  # how codebooks learn: one of QUANTIZERS; "none" = a plain autoencoder
+    quantizer: str = "gradient"  # how codebooks learn: one of QUANTIZERS; "none" = a plain, "gaussian" a VAE
     codebook_size: int = 44
     code_dim: int = 64
     slices: tuple[int, ...] = ()  # widths of channel slices, each with its own codebook; () = one codebook
+    slice_sizes: tuple[int, ...] = ()  # codes of each slice; () = codebook_size in all of them
     commitment_cost: float = 0.25
-    kl_cost: float = 0.01  # softmax: weight of the KL to the uniform prior
+    codebook_cost: float = 1.0  # weight of a gradient codebook's own loss; not to be mixed up with the one above
+    kl_cost: float = 0.01  # softmax, gumbel: weight of the KL to the uniform prior; gaussian: to the normal one
+    temperatures: tuple[float, float] = (1.0, 0.1)  # gumbel: of the draws at first and in the end
+    cooling: int = 10_000  # gumbel: training passes from the one to the other
     codebook_init: str = "uniform"  # one of INITS; "kmeans" is that of the first batch
     ema_decay: float = 0.99
     reseed: float = 0.0  # EMA: codes below this share of even use are re-seeded; 0 = never
@@ -51,42 +56,64 @@ class QuantizerConfig:
             raise UnknownName("quantizer", self.quantizer, QUANTIZERS)
         if self.codebook_init not in INITS:
             raise UnknownName("codebook init", self.codebook_init, INITS)
-        for name in ("codebook_size", "code_dim"):
+        for name in ("codebook_size", "code_dim", "cooling"):
             if getattr(self, name) < 1:
                 raise SpeechlibError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("commitment_cost", "kl_cost"):
+        for name in ("commitment_cost", "codebook_cost", "kl_cost"):
             if getattr(self, name) < 0:
                 raise SpeechlibError(f"{name} must not be negative, got {getattr(self, name)}")
         if self.slices and sum(self.slices) != self.code_dim:
             raise SpeechlibError(f"slices {self.slices} sum to {sum(self.slices)}, code_dim is {self.code_dim}")
         if self.slices and self.source_layout:
             raise SpeechlibError("source_layout is for comparison with one codebook: leave slices empty")
-        if self.quantizer in ("softmax", "none") and (self.slices or self.source_layout):
+        if self.slice_sizes and (len(self.slice_sizes) != len(self.slices) or min(self.slice_sizes) < 1):
+            raise SpeechlibError(
+                f"slice_sizes {self.slice_sizes}: a size of 1 or more for each of slices {self.slices}"
+            )
+        if not self.temperatures[0] >= self.temperatures[1] > 0:
+            raise SpeechlibError(f"temperatures {self.temperatures} must fall, or stay, and end above 0")
+        if self.quantizer == "gumbel" and (self.codebook_init == "kmeans" or self.source_layout):
+            raise SpeechlibError("quantizer 'gumbel' knows neither a k-means start nor source_layout")
+        if self.quantizer in ("softmax", *CONTINUOUS) and (self.slices or self.source_layout):
             raise SpeechlibError(f"quantizer {self.quantizer!r} knows neither slices nor source_layout")
         if self.quantizer == "softmax" and self.codebook_init == "kmeans":
             raise SpeechlibError("quantizer 'softmax' has logits to choose by, no vectors that k-means could cluster")
 
     @property
     def encoder_channels(self) -> int:
-        """Channels that the encoder must give: a vector to compare with codes, or the logits of all codes."""
-        return self.codebook_size if self.quantizer == "softmax" else self.code_dim
+        """Channels that the encoder must give: a vector to compare with codes, the logits of all codes, or mean and
+        log-variance."""
+        return {"softmax": self.codebook_size, "gaussian": 2 * self.code_dim}.get(self.quantizer, self.code_dim)
+
+    @property
+    def codebook_sizes(self) -> tuple[int, ...]:
+        """Codes of each codebook; of one that is not sliced too."""
+        return self.slice_sizes or (self.codebook_size,) * max(1, len(self.slices))
+
+    @property
+    def has_codes(self) -> bool:
+        return self.quantizer not in CONTINUOUS
 
 
 def make_quantizer(config: QuantizerConfig) -> nn.Module:
     """z_e (B, config.encoder_channels, L) -> Quantized."""
-    if config.quantizer == "none":
-        return NoQuantizer()
+    if not config.has_codes:
+        return NoQuantizer() if config.quantizer == "none" else GaussianBottleneck()
 
-    def one(code_dim: int) -> nn.Module:
-        size, init, layout = config.codebook_size, config.codebook_init, config.source_layout
+    def one(code_dim: int, size: int) -> nn.Module:
+        init, layout = config.codebook_init, config.source_layout
         if config.quantizer == "softmax":
             return SoftmaxQuantizer(size, code_dim, init)
+        if config.quantizer == "gumbel":
+            return GumbelQuantizer(size, code_dim, init, config.temperatures, config.cooling)
         if config.quantizer == "ema":
             return EMAQuantizer(size, code_dim, config.ema_decay, reseed=config.reseed, init=init, source_layout=layout)
         kind = {"gradient": GradientQuantizer, "joint": JointQuantizer}[config.quantizer]
         return kind(size, code_dim, init, layout)
 
-    return SlicedQuantizer([one(width) for width in config.slices]) if config.slices else one(config.code_dim)
+    if config.slices:
+        return SlicedQuantizer([one(*slice_) for slice_ in zip(config.slices, config.codebook_sizes)])
+    return one(config.code_dim, config.codebook_size)
 
 
 class Quantized(NamedTuple):
@@ -273,7 +300,17 @@ class SlicedQuantizer(nn.Module):
 
     def perplexity(self, codes: Tensor) -> Tensor:
         """Mean over the slices."""
-        return torch.stack([q.perplexity(c) for q, c in zip(self.slices, codes.unbind(1))]).mean()
+        return self.perplexities(codes).mean()
+
+    def perplexities(self, codes: Tensor) -> Tensor:
+        """(G,) of each slice by itself."""
+        return torch.stack([q.perplexity(c) for q, c in zip(self.slices, codes.unbind(1))])
+
+    def joint_perplexity(self, codes: Tensor) -> Tensor:
+        """Of the codes (B, G, L) as tuples. Between that of the richest slice and the product over slices, which it is
+        where they know nothing of each other."""
+        _, tuples = codes.transpose(1, 2).flatten(0, 1).unique(dim=0, return_inverse=True)
+        return perplexity(tuples, int(tuples.max()) + 1)
 
 
 class SoftmaxQuantizer(Quantizer):
@@ -300,6 +337,73 @@ class SoftmaxQuantizer(Quantizer):
         return Quantized(self.embed(codes).detach() + (expected - expected.detach()), codes, {"kl": kl})
 
 
+class GumbelQuantizer(Quantizer):
+    """A categorical bottleneck: each step draws a code, likelier the nearer it is to z_e (B, D, L).
+
+    y = softmax((g - |z_e - e_k|^2) / t) with Gumbel noise g, z_q = sum_k y_k e_k (Jang et al. 2017, arXiv 1611.01144,
+    eq. 2; distances as logits in CatWavAE). The temperature t falls geometrically from the first to the last of
+    `temperatures` over `cooling` training passes, which are counted in a buffer: at first every code is a mixture and
+    learns, in the end hardly one is. In evaluation z_q is the nearest code's vector, so that codes alone are enough to
+    decode from. "kl" is that of softmax(-|z_e - e_k|^2) to the uniform prior, in nats, a mean over steps.
+    """
+
+    def __init__(
+        self,
+        codebook_size: int,
+        code_dim: int,
+        init: str = "normal",
+        temperatures: tuple[float, float] = (1.0, 0.1),
+        cooling: int = 10_000,
+    ):
+        super().__init__()
+        self.temperatures, self.cooling = temperatures, cooling
+        self.codebook = nn.Parameter(initial_codebook(codebook_size, code_dim, init))
+        self.register_buffer("passes", torch.tensor(0))
+
+    @property
+    def temperature(self) -> Tensor:
+        first, last = self.temperatures
+        return first * (last / first) ** (self.passes / self.cooling).clamp(max=1)
+
+    def forward(self, z_e: Tensor) -> Quantized:
+        if z_e.shape[1] != self.codebook.shape[1]:
+            raise SpeechlibError(f"vectors of {z_e.shape[1]} channels, codes of {self.codebook.shape[1]}")
+        with torch.autocast(z_e.device.type, enabled=False):
+            rows = z_e.float().transpose(1, 2)  # (B, L, D)
+            logits = -(rows[:, :, None] - self.codebook).square().sum(3)  # (B, L, K)
+            log_q = logits.log_softmax(2)
+            codes = logits.argmax(2)
+            if self.training:
+                noise = -torch.empty_like(logits).exponential_().clamp(min=1e-20).log()
+                y = ((logits + noise) / self.temperature).softmax(2)
+                self.passes += 1
+                z_q = (y @ self.codebook).transpose(1, 2)
+            else:
+                z_q = self.embed(codes)
+        kl = math.log(self.codebook_size) + (log_q.exp() * log_q).sum(2).mean()
+        return Quantized(z_q, codes, {"kl": kl})
+
+
+class GaussianBottleneck(nn.Module):
+    """A VAE's: z_e (B, 2 D, L) holds mean and log-variance, z_q is drawn in training and the mean in evaluation.
+
+    "kl" is that to a standard normal, in nats per step, summed over D (Kingma & Welling 2014, appendix B).
+    """
+
+    def forward(self, z_e: Tensor) -> Quantized:
+        mean, log_var = z_e.float().chunk(2, dim=1)
+        kl = 0.5 * (mean.square() + log_var.exp() - 1 - log_var).sum(1).mean()
+        z_q = mean + torch.randn_like(mean) * (0.5 * log_var).exp() if self.training else mean
+        return Quantized(z_q, None, {"kl": kl})
+
+    @property
+    def codebook(self) -> Tensor:
+        return _no_codes()
+
+    def embed(self, codes: Tensor) -> Tensor:
+        return _no_codes()
+
+
 class NoQuantizer(nn.Module):
     """z_q = z_e: a plain autoencoder, to see what quantization costs. Asked for codes it says that there are none."""
 
@@ -320,4 +424,7 @@ def _check_codes(codes: Tensor, ndim: int, wanted: str) -> None:
 
 
 def _no_codes():
-    raise SpeechlibError("a plain autoencoder (model.quantizer is 'none') has no codes: train with 'ema' or 'gradient'")
+    raise SpeechlibError(
+        "a plain autoencoder (model.quantizer is 'none') has no codes, nor has a VAE ('gaussian'): train with 'ema' or "
+        "'gradient'"
+    )

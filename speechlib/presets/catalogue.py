@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import configs, timit_mat
 from ..errors import UnknownName
-from . import melnet, prior, vae, vqvae, vqvae_wavenet, wae, wavenet, wgan
+from . import melnet, prior, vae, vqvae, vqvae_wavenet, wae, wavenet, wavenet_autoencoder, wgan
 from .experiment import CorpusConfig, Experiment
 
 PRESETS: dict[str, dict[str, Experiment]] = {
@@ -20,6 +20,8 @@ PRESETS: dict[str, dict[str, Experiment]] = {
     "wae_gan": wae.GAN_PRESETS,
     "wgan": wgan.PRESETS,
     "wavenet": wavenet.PRESETS,
+    "wavenet_autoencoder": wavenet_autoencoder.PRESETS,
+    "adversarial_autoencoder": wavenet_autoencoder.ADVERSARIAL_PRESETS,
 }
 
 

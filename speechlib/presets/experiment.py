@@ -12,6 +12,7 @@ from ..models.vqvae import VQVAEConfig
 from ..models.vqvae_wavenet import VQWaveNetConfig
 from ..models.wae import WAEConfig
 from ..models.wavenet import WaveNetConfig
+from ..models.wavenet_autoencoder import WaveNetAutoencoderConfig
 from ..models.wgan import WGANConfig
 from ..packs import PackConfig
 from ..training import TrainingConfig
@@ -19,7 +20,15 @@ from ..training import TrainingConfig
 WAVE = "wave"  # among the kinds of features: the samples themselves
 CODES = "codes"  # and those that the codec of `source` makes of every utterance
 ModelConfig = (
-    MelNetConfig | PriorConfig | VAEConfig | VQVAEConfig | VQWaveNetConfig | WAEConfig | WaveNetConfig | WGANConfig
+    MelNetConfig
+    | PriorConfig
+    | VAEConfig
+    | VQVAEConfig
+    | VQWaveNetConfig
+    | WAEConfig
+    | WaveNetAutoencoderConfig
+    | WaveNetConfig
+    | WGANConfig
 )
 
 

@@ -27,6 +27,7 @@ from .lifecycle import (
     train_part,
 )
 from .prior import code_bits
+from .probed import probe_table, represent
 from .sweeps import sweep
 from .voices import condition_use, convert, convert_file, has_voices, reconstruct, speak, speaker_vectors, voicing
 
@@ -53,7 +54,9 @@ __all__ = [
     "load_pretrained",
     "n_codes",
     "prepare",
+    "probe_table",
     "reconstruct",
+    "represent",
     "source_of",
     "speak",
     "speaker_vectors",

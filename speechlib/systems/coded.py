@@ -18,7 +18,7 @@ from ..files import data_dir
 from ..packs import Pack
 from ..presets import CODES
 from ..training import Progress, device_of
-from .codes import encode
+from .codes import encode, has_codes
 from .data import Trained
 
 _AT_ONCE = 50  # utterances between two words of progress
@@ -80,6 +80,10 @@ def code_pack(codec: Trained, progress: Progress | None = None) -> CodePack:
     Raises SpeechlibError for a codec that has no codebook or several: a model of codes learns one.
     """
     model, pack, config = codec.model, codec.data.pack, codec.experiment.model
+    if not has_codes(codec.experiment):
+        raise SpeechlibError(
+            f"the {codec.experiment.system} has no codebook (quantizer {config.quantizer!r}): a prior learns codes"
+        )
     if config.slices:
         raise SpeechlibError(
             f"the {codec.experiment.system} has {len(config.slices)} codebooks (model.slices {config.slices}): a prior "

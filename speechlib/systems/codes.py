@@ -1,5 +1,6 @@
 """The codes of a trained system that has a codebook: tokens with their times, and k-means to measure them by."""
 
+import math
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -22,7 +23,8 @@ from .data import Trained, device_of
 def encode(trained: Trained, indices: Iterable[int]) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
     """Utterance index -> its codes (L,), and -> the times of their centres in seconds (L,).
 
-    The codes of several slices are counted as one: code_1 + codebook_size * code_2 + ...
+    The codes of several slices are counted as one: code_1 + codebook_size * code_2 + ... A bottleneck without codes
+    gives its vectors in their place (D, L), where the model tells them.
     """
     model, experiment, pack = trained.model, trained.experiment, trained.data.pack
     config = pack.config_of(experiment.frames("inputs"))
@@ -32,17 +34,34 @@ def encode(trained: Trained, indices: Iterable[int]) -> tuple[dict[int, np.ndarr
     for batch in batches.whole(pack, indices, config.kind, audio=reads_wave):
         source = batch.audio if reads_wave else batch.inputs
         found = model.codes(source.to(device_of(model)))[0].cpu()
-        found = found.reshape(max(1, len(experiment.model.slices)), -1)  # (G, L)
-        place = experiment.model.codebook_size ** torch.arange(len(found))[:, None]
         index = int(batch.utterance)
-        codes[index] = (found * place).sum(0).numpy()
-        times[index] = first + model.code_positions(found.shape[1]).numpy() / rate
+        codes[index] = found.float().numpy() if found.is_floating_point() else joined(experiment, found.numpy())
+        times[index] = first + model.code_positions(found.shape[-1]).numpy() / rate
     return codes, times
 
 
+def joined(experiment: Experiment, codes: np.ndarray) -> np.ndarray:
+    """Codes (G, L) of slices, or (L,), counted as one (L,)."""
+    codes = np.atleast_2d(codes)
+    return (codes * _places(experiment)[:, None]).sum(0)
+
+
+def apart(experiment: Experiment, codes: np.ndarray) -> np.ndarray:
+    """Codes (L,) as `encode` counts them -> as the model has them: (G, L) for slices. Others are as they are."""
+    config = experiment.model
+    if not config.slices or codes.ndim > 1:
+        return codes
+    return np.stack([codes // place % size for place, size in zip(_places(experiment), config.codebook_sizes)])
+
+
+def _places(experiment: Experiment) -> np.ndarray:
+    """What a code of each slice counts (G,): 1, K_1, K_1 K_2, ..."""
+    return np.cumprod([1, *experiment.model.codebook_sizes[:-1]], dtype=np.int64)
+
+
 def has_codes(experiment: Experiment) -> bool:
-    """Whether its model quantizes; a plain autoencoder does not."""
-    return experiment.model.quantizer != "none"
+    """Whether its model quantizes; a plain autoencoder does not, nor does a VAE."""
+    return experiment.model.has_codes
 
 
 def snapshot(experiment: Experiment, batch: Batch) -> Callable[[nn.Module], dict[str, Tensor]] | None:
@@ -74,11 +93,19 @@ def snapshot(experiment: Experiment, batch: Batch) -> Callable[[nn.Module], dict
 
 
 def n_codes(experiment: Experiment) -> int:
-    return experiment.model.codebook_size ** max(1, len(experiment.model.slices))
+    return math.prod(experiment.model.codebook_sizes)
 
 
 def tokens(trained: Trained, part: str = "val"):
-    """The token table of one part: a row per code with utterance, speaker, time, code and phone."""
+    """The token table of one part: a row per code with utterance, speaker, time, code and phone.
+
+    Raises SpeechlibError for a model without codes.
+    """
+    if not has_codes(trained.experiment):
+        raise SpeechlibError(
+            f"a {trained.experiment.system} with model.quantizer {trained.experiment.model.quantizer!r} has no codes, "
+            "and so no tokens: its vectors are what `systems.encode` or `systems.represent` give"
+        )
     return token_table(trained.data.pack, *encode(trained, trained.data.split[part]))
 
 

@@ -2,12 +2,14 @@
 
 A system is one file of this room. It says how its model is made (`new`), what of the training part the model must know
 (`fit`), what is lowered (`objective`), what is recorded on the way (`snapshot`) and what a run is judged by (`scores`);
-and, where they are others than usual, what it learns from (`batches_of`) and who takes turns (`players`).
+and, where they are others than usual, what it learns from (`batches_of`), who takes turns (`players`) and what is heard
+of it while it learns (`listen`).
 """
 
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from types import ModuleType
 
 import torch
@@ -18,7 +20,20 @@ from ..errors import BadFile, SpeechlibError, UnknownName
 from ..presets import CODES, Experiment
 from ..runs import Run
 from ..training import Progress
-from . import melnet, parts, prior, vae, vqvae, vqvae_wavenet, wae, wae_gan, wavenet, wgan
+from . import (
+    adversarial_autoencoder,
+    melnet,
+    parts,
+    prior,
+    vae,
+    vqvae,
+    vqvae_wavenet,
+    wae,
+    wae_gan,
+    wavenet,
+    wavenet_autoencoder,
+    wgan,
+)
 from .coded import code_pack
 from .data import Data, Trained, crops, packed
 
@@ -32,6 +47,8 @@ SYSTEMS: dict[str, ModuleType] = {
     "wae_gan": wae_gan,
     "wgan": wgan,
     "wavenet": wavenet,
+    "wavenet_autoencoder": wavenet_autoencoder,
+    "adversarial_autoencoder": adversarial_autoencoder,
 }
 
 
@@ -186,15 +203,20 @@ def _descend(experiment: Experiment, data: Data, run: Run, progress: Progress | 
     config, snapshot = experiment.training, None
     if config.record_codebook or config.record_histograms:
         snapshot = _snapshot(experiment, validation.batch(0))
+    listen = None
+    if config.sample_every:
+        if not hasattr(system, "listen"):
+            raise SpeechlibError(f"training.sample_every is {config.sample_every}: a {experiment.system} is not heard")
+        listen = partial(system.listen, experiment, data, run)
     if experiment.source and experiment.source.system == experiment.system:  # a stage before: go on from its weights
         config = replace(config, start_from=str(train(experiment.source, progress).weights))
     if config.part and config.start_from:
         parts.refuse_others(model, pretrained.find(config.start_from), experiment, system)
     if hasattr(system, "players"):
         turns = system.players(experiment), batches_of(experiment, data), config
-        return alternation.alternate(model, *turns, run, validation, system.objective, progress)
+        return alternation.alternate(model, *turns, run, validation, system.objective, progress, listen)
     return training.descend(
-        model, system.objective, batches_of(experiment, data), config, run, validation, snapshot, progress
+        model, system.objective, batches_of(experiment, data), config, run, validation, snapshot, progress, listen
     )
 
 

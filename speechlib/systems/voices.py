@@ -22,7 +22,7 @@ from ..evaluation.condition_use import Told
 from ..evaluation.conversion import Spoken
 from ..files import atomic
 from ..presets import WAVE
-from .codes import encode
+from .codes import apart, encode
 from .data import Trained, Voicing, crops, device_of
 from .lifecycle import system_of
 
@@ -85,7 +85,10 @@ def convert(trained: Trained, asked: Sequence[tuple[int, int]], seconds: float =
         raise SpeechlibError(f"{seconds} seconds of an utterance leave nothing to say")
     pack = trained.data.pack
     codes, times = encode(trained, dict.fromkeys(index for index, _ in asked))
-    kept = {i: _apart(trained, found[: max(1, int((times[i] < seconds).sum()))]) for i, found in codes.items()}
+    kept = {
+        i: apart(trained.experiment, found[..., : max(1, int((times[i] < seconds).sum()))])
+        for i, found in codes.items()
+    }
     waves = speak(trained, [kept[index] for index, _ in asked], [speaker for _, speaker in asked], **generation)
     limit = round(seconds * pack.config.sample_rate)
     return [Spoken(i, s, wave[: min(limit, int(pack.n_samples[i]))]) for (i, s), wave in zip(asked, waves)]
@@ -149,12 +152,6 @@ def speaker_vectors(trained: Trained) -> np.ndarray:
     """(S, D): the vectors by which the decoder knows pack.speakers. Raises SpeechlibError where it knows none."""
     _with_voices(trained)
     return system_of(trained.experiment).speaker_table(trained.model).weight.detach().cpu().numpy()
-
-
-def _apart(trained: Trained, codes: np.ndarray) -> np.ndarray:
-    """Codes (L,) as `encode` counts them -> (L,), or (G, L) for G slices."""
-    size, n_slices = trained.experiment.model.codebook_size, len(trained.experiment.model.slices)
-    return np.stack([codes // size**k % size for k in range(n_slices)]) if n_slices else codes
 
 
 def _silence(trained: Trained, batch: Batch) -> Tensor:

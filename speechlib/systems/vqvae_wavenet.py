@@ -24,6 +24,18 @@ VOICING = Voicing("bits per sample", nobody=True, draws=True)
 
 def new(experiment: Experiment, n_speakers: int) -> VQWaveNet:
     """Raises SpeechlibError where features, codes and crops do not fit into each other."""
+    config, features = experiment.model, whole_crops(experiment)
+    return VQWaveNet(
+        config,
+        0 if config.reads_wave else n_features(features),
+        n_speakers if config.decoder.speaker_dim or config.speaker_dim else 0,
+        n_features(bands_of(experiment)) if config.draw_channels else 0,
+    )
+
+
+def whole_crops(experiment: Experiment) -> FeatureConfig:
+    """The features that the encoder reads, or that the wave is cut by. Raises SpeechlibError where they, codes and
+    crops do not fit into each other."""
     config, kind = experiment.model, experiment.frames("inputs")
     features = next(c for c in experiment.pack.features if c.kind == kind)
     hop, frame = config.code_length, features.hop_length
@@ -39,15 +51,10 @@ def new(experiment: Experiment, n_speakers: int) -> VQWaveNet:
             f"training.n_frames {experiment.training.n_frames} x {frame} = {crop} samples are no whole codes: "
             f"a multiple of {hop} is needed, such as {near}"
         )
-    return VQWaveNet(
-        config,
-        0 if config.reads_wave else n_features(features),
-        n_speakers if config.decoder.speaker_dim or config.speaker_dim else 0,
-        n_features(_bands(experiment)) if config.draw_channels else 0,
-    )
+    return features
 
 
-def _bands(experiment: Experiment) -> FeatureConfig:
+def bands_of(experiment: Experiment) -> FeatureConfig:
     """What is drawn: the first kind of the pack, by which the wave is cut."""
     return experiment.pack.features[0]
 
@@ -58,7 +65,7 @@ def fit(model: VQWaveNet, experiment: Experiment, data: Data) -> None:
     if model.drawing is None:
         wavenet.fit_envelope(model.decoder, None)
     else:
-        bands = _bands(experiment)
+        bands = bands_of(experiment)
         kinds |= {bands.kind: model.bands}
         model.decoder.inputs.fit(*packs.statistics(data.pack, data.split["train"], bands.kind))
         wavenet.fit_envelope(model.decoder, bands)
