@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import importlib.util
 import pkgutil
 import re
 import subprocess
@@ -44,7 +45,10 @@ def test_rooms_import_only_earlier_ones():
 
 
 def test_every_module_imports():
+    elsewhere = {"speechlib.generation.triton_wavenet": "triton"}  # which comes with torch for CUDA
     for module in pkgutil.walk_packages(speechlib.__path__, "speechlib."):
+        if module.name in elsewhere and importlib.util.find_spec(elsewhere[module.name]) is None:
+            continue
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
 

@@ -1,6 +1,7 @@
 """MelNet: log-mel features learned from coarse to fine."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,9 @@ from torch import Tensor
 from .. import objectives, packs
 from ..errors import SpeechlibError, UnknownName
 from ..evaluation import bin_mixtures
-from ..features import n_features
-from ..generation.melnet import stretch, upsample
-from ..inversion import refine
+from ..features import FeatureConfig, band_centres, n_features
+from ..generation.melnet import generate, stretch, upsample
+from ..inversion import refine, to_audio
 from ..models.melnet import MelNet
 from ..presets import Experiment
 from ..presets.melnet import architecture
@@ -126,6 +127,60 @@ def speaker_of(trained: Trained, speaker: int, n: int = 1) -> Tensor | None:
 def speak(trained: Trained, features: Tensor) -> Tensor:
     """Features (F, T), drawn or real, as a wave: L-BFGS on the samples, from Griffin-Lim's."""
     return refine(features.cpu(), trained.data.pack.config_of(trained.experiment.inputs), n_iter=40)
+
+
+def ticks(config: FeatureConfig) -> list[tuple[float, str]]:
+    """(share of the height, name) of some frequencies, for pictures of a grid."""
+    hertz = band_centres(config)
+    shares = (np.arange(len(hertz)) + 0.5) / len(hertz)
+    return [(float(np.interp(f, hertz, shares)), f"{f} Hz") for f in (500, 1000, 2000) if f < hertz[-1]]
+
+
+def titles(trained: Trained) -> list[str]:
+    """Of the grid after each tier."""
+    return ["tier 1", *(f"tiers 1-{k}" for k in range(2, trained.model.config.n_tiers + 1))]
+
+
+def say(trained: Trained, speakers: Sequence[int], seconds: float, **drawing) -> list[Tensor]:
+    """Clips (S,) from nothing, one for each speaker (index, -1 = nobody; a model that knows none reads none), by
+    Griffin-Lim: many clips, for machines to listen to. `drawing`: options of generation.melnet.generate."""
+    config = trained.data.pack.config_of(trained.experiment.inputs)
+    told = torch.tensor(list(speakers)) if trained.model.sizes["n_speakers"] else None
+    T = round(seconds * config.frame_rate)
+    return list(to_audio(generate(trained.model, T, n_clips=len(speakers), speaker=told, **drawing).features, config))
+
+
+def said(data: Data, kind: str, utterances: Sequence[int], seconds: float) -> list[Tensor]:
+    """The mark for all that is drawn: the first seconds of recordings (indices), their features a wave likewise."""
+    return list(to_audio(_beginnings(data, kind, utterances, seconds), data.pack.config_of(kind)))
+
+
+def outlined(
+    trained: Trained, utterances: Sequence[int], seconds: float, n_real: int = 1, **drawing
+) -> tuple[list[Tensor], list[Tensor]]:
+    """The first seconds of recordings (indices) with nothing of them but their first n_real tiers: clips (S,) whose
+    rest is drawn, and clips whose rest is straight lines, by Griffin-Lim."""
+    pack, kind = trained.data.pack, trained.experiment.inputs
+    config, features = pack.config_of(kind), _beginnings(trained.data, kind, utterances, seconds)
+    told = torch.as_tensor(pack.speaker[list(utterances)]) if trained.model.sizes["n_speakers"] else None
+    made = upsample(trained.model, features, n_real, speaker=told, **drawing).features
+    return list(to_audio(made, config)), list(to_audio(stretch(trained.model, features, n_real), config))
+
+
+def _beginnings(data: Data, kind: str, utterances: Sequence[int], seconds: float) -> Tensor:
+    """Features (B, F, T) of the first seconds of utterances that last so long (`lasting`)."""
+    T = round(seconds * data.pack.config_of(kind).frame_rate)
+    return torch.stack([data.pack.features(i, kind)[:, :T].cpu() for i in utterances])
+
+
+def lasting(data: Data, kind: str, seconds: float, n: int, part: str = "val") -> list[int]:
+    """Up to n utterances of a part that last so long, evenly spread over it and so over its speakers."""
+    T = round(seconds * data.pack.config_of(kind).frame_rate)
+    found = [i for i in data.split[part] if data.pack.n_frames[i] >= T]
+    if not found:
+        longest = max(data.pack.n_frames[i] for i in data.split[part]) / data.pack.config_of(kind).frame_rate
+        raise SpeechlibError(f"no utterance of {part} lasts {seconds:g} s, the longest {longest:.2g} s: take fewer")
+    return [found[k] for k in np.unique(np.linspace(0, len(found) - 1, min(n, len(found))).astype(int))]
 
 
 def upsampler(trained: Trained, n_real: int = 1, **options) -> vocoders.Vocoder:
