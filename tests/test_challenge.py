@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 import soundfile
 import torch
@@ -248,6 +249,30 @@ def test_bit_rate_and_official_results(original, task):
         results.score(original, [task], distance="dtw_cosine")
     with pytest.raises(SpeechlibError, match="no embeddings in"):
         results.score(original, [task._replace(language="surprise")])
+
+
+def test_the_scorer_counts_triples_of_the_items():
+    """Two speakers say a and b in one context. By hand: x of the other speaker is as near to b as to a (a tie) for
+    half of the pairs, and nearer to a for the others. Row k of N stands at k / N of the file's seconds."""
+    rows = {"s1": np.array([[1.0, 0], [0, 1.0]]), "s2": np.array([[1.0, 0], [1.0, 0]])}
+    columns = ["file", "onset", "offset", "phone", "previous", "next", "speaker"]
+    items = pandas.DataFrame(
+        [
+            (file, onset, onset + 0.4, phone, "p", "n", file)
+            for file in rows
+            for onset, phone in ((0.0, "a"), (0.5, "b"))
+        ],
+        columns=columns,
+    )
+    scorer = results.abx_scorer(items, dict.fromkeys(rows, 1.0))
+    # a of s1 and x of s2 are alike, b of s1 is not: 0 %; from s2 to s1: a and b of s2 are alike, a tie: 50 %; for b
+    # as a: x = b of s2 equals a of s1 and not b of s1: 100 %; from s2: a tie again, 50 %. Mean: 50 %
+    assert scorer(rows, "cosine") == pytest.approx(50.0)
+    assert scorer(rows, "levenshtein") == pytest.approx(50.0)
+    assert scorer(rows, "KL") >= 0
+    assert scorer({file: -one for file, one in rows.items()}, "KL") is None
+    alike = {"s1": rows["s1"], "s2": rows["s1"], "unheard": rows["s1"]}  # a file without items is not asked for
+    assert scorer(alike, "cosine") == pytest.approx(0.0, abs=1e-6)
 
 
 def test_surprise_is_not_scorable_locally(original, task, tmp_path):

@@ -10,16 +10,22 @@ no ABX. Only English can be scored outside of the challenge: the items of the su
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..corpora.zerospeech import Task
 from ..errors import SpeechlibError
+from ..evaluation import abx, abx_averages, abx_items
 from ..evaluation.bitrate import Bitrate, bitrate
 from . import embeddings
 from .submission import PARTS, place
 
+if TYPE_CHECKING:
+    import pandas
+
 ABX_DISTANCES = ("cosine", "KL", "levenshtein")
+_OURS = {"cosine": "angular", "KL": "kl", "levenshtein": "levenshtein"}  # what the official names stand for
 Scorer = Callable[[Mapping[str, np.ndarray], str], float | None]
 
 
@@ -44,19 +50,45 @@ def bitrates(root: str | Path, task: Task) -> dict[str, Bitrate]:
     return {part: bitrate(read_part(root, only, part), task.bitrate) for part in parts}
 
 
+def abx_scorer(items: "pandas.DataFrame", seconds: Mapping[str, float]) -> Scorer:
+    """A scorer for `score`: ABX across speakers, by context, of the items (evaluation.abx_items) whose files have rows.
+
+    seconds: how long each file is; row k of N stands at k / N of that. Distances are averaged along the path of the
+    alignment; Levenshtein takes every distinct row for a symbol. Rows with negative numbers have no KL.
+    """
+
+    def error(rows: Mapping[str, np.ndarray], distance: str) -> float | None:
+        asked = items[items["file"].isin(list(rows))]
+        found = {file: rows[file] for file in asked["file"].unique()}
+        if distance == "KL" and any((one < 0).any() for one in found.values()):
+            return None
+        if distance == "levenshtein":
+            found = _symbols(found)
+        units = abx_items.cut(asked, found, slicing="fraction", durations={file: seconds[file] for file in found})
+        return abx_averages.overall(abx.score(units, distance=_OURS[distance]))
+
+    return error
+
+
+def _symbols(rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Rows (N, D) of files -> numbers (N,), the same one for rows that are equal in all files."""
+    numbers = np.unique(np.concatenate(list(rows.values())), axis=0, return_inverse=True)[1].reshape(-1)
+    return dict(zip(rows, np.split(numbers, np.cumsum([len(one) for one in rows.values()])[:-1])))
+
+
 def score(
-    root: str | Path, tasks: Iterable[Task], abx: Mapping[str, Scorer] = {}, distance: str = "cosine"
+    root: str | Path, tasks: Iterable[Task], scorers: Mapping[str, Scorer] = {}, distance: str = "cosine"
 ) -> dict[str, dict]:
-    """The dictionary above. abx: {language: function of ({utterance: rows}, "cosine", "KL" or "levenshtein") -> error
-    in per cent, None where these rows have no such distance}; `distance` says which of them is the score. A language
-    without a scorer has null for its ABX."""
+    """The dictionary above. scorers: {language: function of ({utterance: rows}, "cosine", "KL" or "levenshtein") ->
+    error in per cent, None where these rows have no such distance}, as `abx_scorer` makes them; `distance` says which
+    of them is the score. A language without a scorer has null for its ABX."""
     if distance not in ABX_DISTANCES:
         raise SpeechlibError(f"distance {distance!r} is none of {', '.join(ABX_DISTANCES)}")
     scores: dict[str, dict] = {}
     for task in tasks:
         found = bitrates(root, task)
         details = {part: dict.fromkeys(ABX_DISTANCES) for part in found}
-        if scorer := abx.get(task.language):
+        if scorer := scorers.get(task.language):
             for part in found:
                 rows = read_part(root, task, part)
                 details[part] = {name: scorer(rows, name) for name in ABX_DISTANCES}
@@ -66,7 +98,7 @@ def score(
             "details_abx": details,
             "cap_bitrate": {part: one.cap for part, one in found.items()},
         }
-        if task.language not in abx:
+        if task.language not in scorers:
             reason = "its items are not public" if task.language == "surprise" else "no scorer was given"
             entry["note"] = f"{task.language}: ABX not scorable locally, {reason}"
         scores.setdefault(task.edition, {})[task.language] = entry
