@@ -321,12 +321,10 @@ def _draw(options, given: dict) -> list[Path]:
 
 
 def _trained(name: str):
-    """A run by its folder or name, a checkpoint that ships with the package, or the last finished run of a system."""
+    """A run by its folder or name, the last finished run of a system, or a checkpoint that ships with the package."""
     from . import pretrained, runs, systems
     from .errors import UnknownName
 
-    if name in pretrained.names():
-        return systems.load_pretrained(name)
     if len(Path(name).parts) > 1 or (runs.folder() / name).is_dir():
         return systems.load(runs.open(name))
     whole = [run for run in runs.list_runs(check=systems.experiment_of) if isinstance(run, runs.Run)]
@@ -334,6 +332,8 @@ def _trained(name: str):
         last = max(done, key=lambda run: run.checkpoint.stat().st_mtime)
         print(f"{name}: {last.name}")
         return systems.load(last)
+    if name in pretrained.names():
+        return systems.load_pretrained(name)
     known = [run.name if isinstance(run, runs.Run) else run.path.name for run in runs.list_runs()]
     raise UnknownName("run or checkpoint", name, [*pretrained.names(), *known])
 

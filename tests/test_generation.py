@@ -385,7 +385,7 @@ def forced_by_the_kernel(changes: dict, n_streams: int, engine: type, device: st
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("n_streams", [1, 37])
+@pytest.mark.parametrize("n_streams", [1, 37, 2_050])  # the last: more streams to a program
 @pytest.mark.parametrize("changes", KERNELS)
 def test_layers_in_one_kernel_are_those_of_teacher_forcing(changes, n_streams):
     torch.testing.assert_close(*forced_by_the_kernel(changes, n_streams, GraphWaveNet, "cuda"), rtol=0, atol=1e-5)

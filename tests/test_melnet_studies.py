@@ -31,6 +31,12 @@ def test_sizes_vary_one_thing_at_a_time(preset):
     assert len({runs.identity(configs.to_dict(one)) for one in members.values()}) == len(members)
 
 
+def test_members_of_a_set_begin_anew_whatever_the_preset_goes_on_from():
+    assert presets.get("melnet", "long").source
+    for name in (presets.MELNET_SIZES, presets.MELNET_TIERS):
+        assert {one.source for one in presets.named_set(name, "long").values()} == {None}
+
+
 @pytest.mark.parametrize("preset", ["smoke", "demo", "maestro"])
 def test_tiers_share_their_grids_and_all_else(preset):
     members = presets.named_set(presets.MELNET_TIERS, preset, "toy")

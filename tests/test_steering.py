@@ -10,6 +10,7 @@ from speechlib import pretrained, runs
 from speechlib.errors import SpeechlibError
 from speechlib.evaluation.vocoder import log_mel_distance
 from speechlib.features import FeatureConfig, extract
+from speechlib.generation import steering
 from speechlib.generation.eager_wavenet import EagerWaveNet
 from speechlib.generation.numba_wavenet import NumbaWaveNet
 from speechlib.generation.steering import steer, survivors
@@ -92,6 +93,30 @@ def test_the_filters_of_a_selected_stream_ring_on_as_its_source_did():
     torch.testing.assert_close(wave[quiet], expected[quiet], rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("config", [BANDS, replace(BANDS, n_fft=60, win_length=60), replace(BANDS, n_fft=100)])
+def test_a_frame_is_compared_as_soon_as_its_window_has_been_spoken(config):
+    """Its bands are then those of the whole wave, whatever is said later: frame t against frame t, in squared dB."""
+    waves, wanted, hop = torch.randn(3, 15 * 20) * 0.1, torch.randn(8, 15), config.hop_length
+    whole = extract(waves, config)[:, :, :15]
+    reach = -(-config.n_fft // (2 * hop))
+    for frame in range(15 - reach + 1):
+        spoken = waves[:, : (frame + reach) * hop]
+        expected = (10 / np.log(10) * (whole[:, :, frame] - wanted[:, frame])).square().sum(1)
+        found = steering._distance(spoken, wanted[:, frame], frame, reach, config)
+        np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_a_particle_that_is_off_goes_on_less_often_by_the_tolerance(monkeypatch):
+    """Two particles, one sqrt(2 log 3) tolerances further away: exp(-d^2 / 2 tolerance^2) is a third of the other's."""
+    seen = []
+    monkeypatch.setattr(steering, "_distance", lambda *_: np.array([100.0, 100.0 + 2 * np.log(3) * 5.0**2]))
+    monkeypatch.setattr(steering, "survivors", lambda logs, random: seen.append(logs) or np.arange(2))
+    model, bands = build(), asked()
+    steer(model, bands[None], bands, BANDS, n_particles=2, tolerance=5.0)
+    assert len(seen) == 12 - 2 + 1  # all frames but the last, whose window (3.2 hops) is never spoken to its end
+    np.testing.assert_allclose([logs[0] - logs[1] for logs in seen], np.log(3))
+
+
 # -- where it leads ----------------------------------------------------------------------------------------------------
 
 
@@ -119,11 +144,12 @@ def test_what_is_heard_is_what_a_particle_said_in_one_breath():
 
 
 def test_more_particles_come_nearer_to_the_bands():
-    """The shipped vocoder on its own bands of a buzz: half a second is enough to tell."""
+    """The shipped vocoder on the bands of a buzz that glides and fades: half a second is enough to tell."""
     model = runs.load_model(pretrained.path("wavenet"))
     config = FeatureConfig("log_mel", 8_000, n_fft=256, win_length=256, hop_length=80, n_mels=60)
     time = torch.arange(4_000) / 8_000
-    buzz = sum(torch.sin(2 * torch.pi * 120 * k * time) / k for k in range(1, 20)) * 0.1
+    phase = 2 * torch.pi * (100 * time + 80 * time**2)  # from 100 to 180 Hz
+    buzz = sum(torch.sin(k * phase) / k for k in range(1, 20)) * 0.1 * (1.2 - 2 * time)
     bands = extract(buzz, config)[:, :50]
     found = {}
     for n in (1, 16):

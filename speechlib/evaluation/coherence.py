@@ -36,8 +36,13 @@ def taken_for(listener: Listener, waves: Sequence, asked: Sequence[int]) -> Take
 
 
 def favourite(listener: Listener, clips: Mapping[str, np.ndarray], speaker: int) -> str:
-    """Which of some clips {name: wave (S,)} sounds most like a speaker (index)."""
-    (place,) = np.flatnonzero(_voice(listener).model.classes_ == speaker)
+    """Which of some clips {name: wave (S,)} sounds most like a speaker (index).
+
+    Raises SpeechlibError for one that the listener does not know."""
+    known = _voice(listener).model.classes_
+    if speaker not in known:
+        raise SpeechlibError(f"speaker {speaker} is none of those that the listener was fitted on: {known.tolist()}")
+    place = int(np.flatnonzero(known == speaker)[0])
     return list(clips)[int(beliefs(listener, list(clips.values()))[:, place].argmax())]
 
 

@@ -6,7 +6,9 @@ network and keeps what fits, so that the wave follows
 
     p(wave | condition)  x  product over frames t of exp(-|asked[:, t] - bands of the wave[:, t]|^2 / (2 tolerance^2))
 
-instead of the network alone. No sample is changed: what is heard is what one of the particles said in one breath.
+instead of the network alone. A frame is compared once its window has been spoken to its end; those that never are, at
+the end of the clip, do not count. Of the particles that are left the one nearest at the last comparison is heard. No
+sample of it is changed: it was said in one breath.
 """
 
 from collections.abc import Callable
@@ -65,8 +67,7 @@ def steer(
             best = int(badness.argmin())
             chosen = survivors(-badness / (2 * tolerance**2), random)
             coming.select(chosen)
-            wave = wave[torch.from_numpy(chosen)]
-            best = int(np.flatnonzero(chosen == best)[0])  # the likeliest one always goes on
+            wave = wave[torch.from_numpy(chosen)]  # the best is still in its place: the likeliest always goes on
         if progress is not None:
             progress(frame + 1, T, f"{n_particles} particles")
     return wave[best]

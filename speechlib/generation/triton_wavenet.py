@@ -5,6 +5,7 @@ registers; weights come from the cache that all programs share. Streams do not h
 wait for each other. Imported where there is Triton, which comes with torch for CUDA.
 """
 
+import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -25,14 +26,15 @@ def network(engine, x: Tensor, added: Tensor, skip: Tensor) -> Tensor:
     n_streams, n_parameters = len(x), w.post_2.shape[1]
     together = _MANY if n_streams > 2_048 else _FEW
     result = x.new_empty(n_streams, n_parameters)
-    _network[(triton.cdiv(n_streams, together),)](
-        x, added, added.stride(0), skip, skip.stride(0), engine.rings, engine.first, engine.length, engine.late,
-        engine.position, w.past, w.current, w.out, w.out_bias, w.post_1, w.post_2, w.post_bias, result,
-        config.residual_scale, n_streams,
-        L=config.n_layers, TAPS=w.past.shape[1], R=config.residual_channels, H=config.gate_channels // 2,
-        K=config.skip_channels, P=n_parameters, P2=max(16, triton.next_power_of_2(n_parameters)), STREAMS=together,
-        num_warps=_WARPS,
-    )  # fmt: skip
+    with torch.cuda.device_of(x):  # Triton starts kernels on the current one
+        _network[(triton.cdiv(n_streams, together),)](
+            x, added, added.stride(0), skip, skip.stride(0), engine.rings, engine.first, engine.length, engine.late,
+            engine.position, w.past, w.current, w.out, w.out_bias, w.post_1, w.post_2, w.post_bias, result,
+            config.residual_scale, n_streams,
+            L=config.n_layers, TAPS=w.past.shape[1], R=config.residual_channels, H=config.gate_channels // 2,
+            K=config.skip_channels, P=n_parameters, P2=max(16, triton.next_power_of_2(n_parameters)), STREAMS=together,
+            num_warps=_WARPS,
+        )  # fmt: skip
     return result
 
 

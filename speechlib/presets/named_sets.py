@@ -101,9 +101,10 @@ def _melnet_tiers(preset: str, corpus: str, corpus_root: str) -> dict[str, Exper
 
 
 def _shorter(experiment: Experiment) -> Experiment:
-    """Many trainings, each at an eighth of the preset's cost: a quarter of its steps, on half of its batch."""
+    """Many trainings, each at an eighth of the preset's cost: a quarter of its steps, on half of its batch. All begin
+    anew: a stage before would have taught one of them what the others lack."""
     steps, batch = (max(1, n) for n in (experiment.training.steps // 4, experiment.training.batch_size // 2))
-    return replace(experiment, training=replace(experiment.training, steps=steps, batch_size=batch))
+    return replace(experiment, source=None, training=replace(experiment.training, steps=steps, batch_size=batch))
 
 
 _FUNCTIONS = {VAE_SIZES: _vae_sizes, MELNET_SIZES: _melnet_sizes, MELNET_TIERS: _melnet_tiers}

@@ -61,7 +61,7 @@ def steered(trained: Trained, features: int | Tensor, speaker: int | None = None
     else is said and the model is on the CPU: the loss is small, the gain is time.
     """
     condition, voice = _asked(trained, features, speaker)
-    if device_of(trained.model).type == "cpu":
+    if device_of(trained.model).type == "cpu" and options.get("path", "auto") in ("auto", "numba"):
         options = {"precision": "int8"} | options
     bands = trained.data.pack.config_of(trained.experiment.frames("inputs"))
     return steer(trained.model, condition, condition[0], bands, voice, **options)

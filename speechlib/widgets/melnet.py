@@ -33,6 +33,7 @@ def melnet_explorer(trained, part: str = "val", seconds: float = 1.5) -> Explore
     pack, indices, kind = trained.data.pack, part_of(trained, part), trained.experiment.inputs
     config, n_tiers = pack.config_of(kind), trained.model.config.n_tiers
     look, T = {"continuous_update": False}, round(seconds * config.frame_rate)
+    most = max(0.1, seconds - 0.3)  # of a beginning: something is left to draw
     choices = _voices(trained)
     controls = {
         "recording": ipywidgets.Dropdown(
@@ -40,7 +41,13 @@ def melnet_explorer(trained, part: str = "val", seconds: float = 1.5) -> Explore
         ),
         "kept": ipywidgets.IntSlider(1, min=0, max=n_tiers - 1, description="real tiers", **look),
         "given": ipywidgets.FloatSlider(
-            0.0, min=0.0, max=seconds - 0.3, step=0.1, description="or given (s)", readout_format=".1f", **look
+            0.0,
+            min=0.0,
+            max=most,
+            step=0.1,
+            description="or given (s)",
+            readout_format=".1f",
+            **look,
         ),
         "speaker": ipywidgets.Dropdown(options=choices, value=int(pack.speaker[indices[0]]), description="speaker"),
         "temperature": ipywidgets.FloatSlider(

@@ -95,7 +95,8 @@ class Painting(ipywidgets.VBox):
         self.drawn = self.draw(progress=progress, look=look, stop=self._stopped.is_set, **values)
         took = time.perf_counter() - began
         self._picture(self.drawn.stages)
-        wave, whole = self.hear(self.drawn), not self._stopped.is_set()
+        whole = not self._stopped.is_set()
+        wave = self.hear(self.drawn)  # takes seconds: a stop meanwhile comes too late to be one
         if wave is not None:
             title = "all of it" if whole else "until stop, straight lines behind it"
             self.sound.value = player(wave, self.sample_rate, title).data
