@@ -370,6 +370,14 @@ def _make_shard(path: Path, utterances: list[_Utterance], config: PackConfig) ->
         np.savez(file, about=np.array(json.dumps(about)), audio=_join([p[1] for p in packed]), **arrays)
 
 
+def conditioned(wave: np.ndarray, config: PackConfig) -> np.ndarray:
+    """A wave (S,) that is not of the corpus, as those of a pack are, but for trimming: filtered, and brought to one
+    peak."""
+    if config.high_pass:
+        wave = audio.high_pass(wave, config.sample_rate, config.high_pass)
+    return audio.peak_normalise(wave) if config.peak_normalise else wave
+
+
 def _prepare(utterance: _Utterance, config: PackConfig) -> tuple[np.ndarray, float]:
     """(wave in steps of 16 bit, seconds cut from the start). Raises BadFile for what cannot be packed."""
     wave = _load(utterance, config.sample_rate)

@@ -271,6 +271,9 @@ def test_the_scorer_counts_triples_of_the_items():
     assert scorer(rows, "levenshtein") == pytest.approx(50.0)
     assert scorer(rows, "KL") >= 0
     assert scorer({file: -one for file, one in rows.items()}, "KL") is None
+    assert scorer({file: one * [[1], [0]] for file, one in rows.items()}, "KL") is None  # a row of zeros
+    assert scorer({"unheard": rows["s1"]}, "cosine") is None
+    assert scorer({"s1": rows["s1"]}, "cosine") is None  # one speaker: no triple across
     alike = {"s1": rows["s1"], "s2": rows["s1"], "unheard": rows["s1"]}  # a file without items is not asked for
     assert scorer(alike, "cosine") == pytest.approx(0.0, abs=1e-6)
 

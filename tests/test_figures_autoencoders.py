@@ -31,6 +31,14 @@ def test_levels_by_hand():
     assert explained(of)[1] < 0.05
 
 
+def test_a_long_utterance_counts_by_its_vectors():
+    """Eta squared by hand: of 10 vectors of one speaker (two utterances, of 1 and 9) and 10 of another."""
+    x = np.concatenate([np.full(1, 10.0), np.full(9, 1.0), np.full(10, -1.0)])[:, None]
+    utterance, speaker = np.repeat([0, 1, 2], [1, 9, 10]), np.repeat(["a", "b"], 10)
+    means = np.repeat([x[:10].mean(), x[10:].mean()], 10)
+    assert explained(levels(x, utterance, speaker)) == pytest.approx(means.var() / x.var())
+
+
 def test_what_is_the_same_everywhere_is_explained_by_nobody():
     _, utterance, speaker = utterances(0.0)
     assert explained(levels(np.ones((len(speaker), 1)), utterance, speaker)).tolist() == [0.0]

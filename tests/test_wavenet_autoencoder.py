@@ -671,6 +671,21 @@ def test_every_bottleneck_is_trained_and_scored(folder, preset):
         assert {"perplexity_1", "perplexity_4", "perplexity_joint", "codes_used"} <= run.summary.keys()
 
 
+def test_what_is_said_does_not_depend_on_what_is_said_beside_it(trained, monkeypatch):
+    """AdaIN takes the level of all codes of a sequence: codes that only fill it up must not be among them."""
+    heard = []
+    module = systems.SYSTEMS[SYSTEM]
+    monkeypatch.setattr(
+        module, "speak", lambda _, codes, *rest, **more: heard.append(codes) or torch.zeros(len(codes), 2)
+    )
+    short, long = (np.random.default_rng(0).normal(size=(16, n)).astype(np.float32) for n in (3, 7))
+    assert [len(wave) for wave in systems.speak(trained["smoke"], [long, short, long], [0, 1, 1])] == [2, 2, 2]
+    assert [tuple(codes.shape) for codes in heard] == [(1, 16, 3), (2, 16, 7)]
+    heard.clear()
+    systems.speak(trained["smoke_plain"], [long, short], [0, 1])  # nothing there takes a mean: one call for all
+    assert [tuple(codes.shape) for codes in heard] == [(2, 16, 7)]
+
+
 def test_mistake_4_short_utterances_go_with_their_speakers(trained):
     """In the source paths are filtered and the list of speakers is not."""
     experiment, data = trained["smoke"].experiment, trained["smoke"].data

@@ -54,18 +54,22 @@ def abx_scorer(items: "pandas.DataFrame", seconds: Mapping[str, float]) -> Score
     """A scorer for `score`: ABX across speakers, by context, of the items (evaluation.abx_items) whose files have rows.
 
     seconds: how long each file is; row k of N stands at k / N of that. Distances are averaged along the path of the
-    alignment; Levenshtein takes every distinct row for a symbol. Rows with negative numbers have no KL.
+    alignment; Levenshtein takes every distinct row for a symbol. Rows with negative numbers, or zeros only, have no KL;
+    a part without items, or without a triple among them, has no error at all.
     """
 
     def error(rows: Mapping[str, np.ndarray], distance: str) -> float | None:
         asked = items[items["file"].isin(list(rows))]
         found = {file: rows[file] for file in asked["file"].unique()}
-        if distance == "KL" and any((one < 0).any() for one in found.values()):
+        if not found or (distance == "KL" and not all((one >= 0).all() and one.any(1).all() for one in found.values())):
             return None
         if distance == "levenshtein":
             found = _symbols(found)
         units = abx_items.cut(asked, found, slicing="fraction", durations={file: seconds[file] for file in found})
-        return abx_averages.overall(abx.score(units, distance=_OURS[distance]))
+        try:
+            return abx_averages.overall(abx.score(units, distance=_OURS[distance]))
+        except abx.NoTriples:
+            return None
 
     return error
 

@@ -157,6 +157,10 @@ def lay_out(
     language's folder. Raises SpeechlibError for too few speakers, and where `root` holds something.
     """
     root = Path(root)
+    if (learned := len({cut.supervisions[0].speaker for cut in corpus.cuts}) - voices - judged) > 100:
+        raise SpeechlibError(
+            f"{learned} speakers to learn from would take names of the test's, S101 and on: at most 100, leave some out"
+        )
     by_speaker: dict[str, list] = {}
     for cut in corpus.cuts:
         by_speaker.setdefault(cut.supervisions[0].speaker, []).append(cut)

@@ -178,7 +178,8 @@ def cut(
         begin, end = (np.round(times * scale - shift, _ROUND) for times in (onset, offset))  # positions: see above
         start = np.ceil(begin).astype(np.int64)
         stop = np.floor(end).astype(np.int64) + (slicing != "libri-light")
-        over, outside = stop > n_rows, begin > n_rows
+        # by "fraction" the row behind the last stands where the file ends: an item that ends there does not lie beyond
+        over, outside = stop > n_rows + (slicing == "fraction"), begin > n_rows
         if (over.any() and beyond == "error") or (outside.any() and empty != "skip"):
             k = int((outside if outside.any() else over).argmax())
             raise SpeechlibError(

@@ -13,6 +13,7 @@ class Levels(NamedTuple):
     mean: np.ndarray  # (U, D)
     deviation: np.ndarray  # (U, D)
     speaker: np.ndarray  # (U,)
+    vectors: np.ndarray  # (U,) how many each has
 
 
 def levels(x, utterance, speaker) -> Levels:
@@ -28,15 +29,15 @@ def levels(x, utterance, speaker) -> Levels:
     np.add.at(mean, where, x)
     mean /= count
     np.add.at(square, where, (x - mean[where]) ** 2)
-    return Levels(mean, np.sqrt(square / count), speaker[first])
+    return Levels(mean, np.sqrt(square / count), speaker[first], count[:, 0])
 
 
 def explained(of: Levels) -> np.ndarray:
     """Share (D,) of all variance of a channel that is that between the mean levels of speakers (eta squared): what who
     speaks says of the channel, or a constant shift of it of who speaks."""
     _, where = np.unique(of.speaker, return_inverse=True)
-    count = np.bincount(where)[:, None]
+    count = np.bincount(where, of.vectors)[:, None]
     centres = np.zeros((len(count), of.mean.shape[1]))
-    np.add.at(centres, where, of.mean)
-    centres /= count
-    return (count * (centres - of.mean.mean(axis=0)) ** 2).sum(axis=0) / len(of.speaker)
+    np.add.at(centres, where, of.vectors[:, None] * of.mean)
+    centres /= count  # the mean of all vectors is 0
+    return (count * centres**2).sum(axis=0) / of.vectors.sum()

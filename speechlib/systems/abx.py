@@ -59,9 +59,11 @@ def stages(trained: Trained, part: str = "val") -> dict[str, Stage]:
         n_codes = model.codes(x).shape[-1] if has_codes(experiment) else x.shape[-1] // stride
         x = x[..., : n_codes * stride]
         encoded = model.encode(x)
-        z_e[name] = encoded[0].T.cpu().numpy()
+        told = model.quantize(encoded).z_q
+        # without codes that is the encoder's vector itself; of a VAE, whose encoder gives a deviation as well, the mean
+        z_e[name] = (encoded if has_codes(experiment) else told)[0].T.cpu().numpy()
         if has_codes(experiment):
-            z_q[name] = model.quantize(encoded).z_q[0].T.cpu().numpy()
+            z_q[name] = told[0].T.cpu().numpy()
     found = {config.kind: Stage(features, config.frame_rate, frame_times(1, config)[0], "angular")}
     found["z_e"] = Stage(z_e, *_code_times(trained), "angular")
     return found | ({"z_q": Stage(z_q, *_code_times(trained), "angular")} if z_q else {})

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .. import audio, files, runs
+from .. import audio, files, packs, runs
 from ..errors import SpeechlibError, UnknownName
 from ..features import extract, n_features
 from ..figures import melnet as figures
@@ -113,9 +113,8 @@ def _beginning(trained: Trained, path: str | Path, n_frames: int) -> Tensor:
     """Features (F, T0) of an audio file of any rate, made as those of the corpus are."""
     pack = trained.data.pack
     wave, _ = audio.read(path, pack.config.sample_rate)
-    wave = audio.peak_normalise(wave) if pack.config.peak_normalise else wave
     config = pack.config_of(trained.experiment.inputs)
-    features = extract(torch.from_numpy(wave), config)
+    features = extract(torch.from_numpy(packs.conditioned(wave, pack.config)), config)
     if (length := features.shape[1]) > n_frames:
         raise SpeechlibError(
             f"{Path(path).name} has {length} frames ({length / config.frame_rate:.2f} s), the clip {n_frames}: cut the "

@@ -17,13 +17,14 @@ POINTS = ("z_q", "z_e", "codes")
 def encoder(trained: Trained, point: str = "z_q") -> Callable[[Tensor], np.ndarray]:
     """Features (C, T), or a wave (S,) where the model reads that, -> rows (N, D), one per code.
 
-    point: "z_q", the vectors of the codes; "z_e", what was quantised; "codes", whole numbers (N, G) of G codebooks.
+    point: "z_q", what the decoder is told (the vectors of the codes; of a model without codes the vector itself, of a
+    VAE its mean); "z_e", what the encoder gave; "codes", whole numbers (N, G) of G codebooks.
     Raises SpeechlibError for codes of a model that has none.
     """
     if point not in POINTS:
         raise UnknownName("point of a model", point, POINTS)
-    if point != "z_e" and not has_codes(trained.experiment):
-        raise SpeechlibError(f"this {trained.experiment.system} has no codes: its rows are z_e")
+    if point == "codes" and not has_codes(trained.experiment):
+        raise SpeechlibError(f"this {trained.experiment.system} has no codes: its rows are z_q or z_e")
 
     @torch.inference_mode()
     def encode(x: Tensor) -> np.ndarray:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from .. import audio
+from .. import audio, packs
 from ..errors import SpeechlibError, UnknownName
 from ..features import extract
 from . import voices
@@ -49,8 +49,8 @@ def resynthesise(
         )
         return [folder / f"{path.stem}_{name}.wav" for name in said]
     wave, rate = audio.read(path, pack.config.sample_rate, duration=seconds)
-    wave = audio.peak_normalise(wave) if pack.config.peak_normalise else wave
-    features = extract(torch.from_numpy(wave), pack.config_of(trained.experiment.frames("inputs")))
+    wave = torch.from_numpy(packs.conditioned(wave, pack.config))
+    features = extract(wave, pack.config_of(trained.experiment.frames("inputs")))
     written = []
     for i in indices:
         name = trained.experiment.system if i is None else pack.speakers[i] if i >= 0 else "no_speaker"

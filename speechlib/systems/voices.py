@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from .. import audio, features, objectives
+from .. import audio, features, objectives, packs
 from ..batches import Batch
 from ..errors import SpeechlibError
 from ..evaluation import condition_use as used
@@ -45,8 +45,9 @@ def speak(trained: Trained, codes: Sequence[np.ndarray], speakers: Sequence[int]
     """Codes (L,), or (G, L) for G slices, each in the voice of a speaker -> waves (S,), in one call of the decoder.
 
     speaker: index into pack.speakers, -1 = nobody for a decoder that knows it; a decoder without speakers reads none.
-    The shorter ones are held to the length of the longest and cut again. `generation`: temperature, seed and the like,
-    for a decoder that draws its samples.
+    The shorter ones are held to the length of the longest and cut again; where the decoder takes means over all codes
+    (AdaIN), those of one length are spoken together instead. `generation`: temperature, seed and the like, for a
+    decoder that draws its samples; `references` for each sequence, for one that hears voices.
     """
     voicing(trained)
     device, lengths = device_of(trained.model), [np.shape(c)[-1] for c in codes]
@@ -57,12 +58,28 @@ def speak(trained: Trained, codes: Sequence[np.ndarray], speakers: Sequence[int]
         )
     if not codes:
         return []
+    if len(set(lengths)) > 1 and len(getattr(trained.model, "adain", ())):
+        return _by_length(trained, codes, speakers, lengths, generation)
     held = [c[..., np.minimum(np.arange(max(lengths)), n - 1)] for c, n in zip(codes, lengths)]
     told = torch.tensor(np.stack(held), device=device)
     voices = torch.tensor(list(speakers), device=device) if has_voices(trained) else None
     with torch.inference_mode():
         waves = system_of(trained.experiment).speak(trained, told, voices, **generation).cpu()
     return [wave[: len(wave) * n // max(lengths)] for wave, n in zip(waves, lengths)]
+
+
+def _by_length(trained: Trained, codes, speakers, lengths: list[int], generation: dict) -> list[Tensor]:
+    """`speak` of several lengths, those of one length in one call."""
+    waves: list[Tensor] = [torch.empty(0)] * len(codes)
+    for length in sorted(set(lengths)):
+        chosen = [k for k, n in enumerate(lengths) if n == length]
+        given = generation
+        if generation.get("references") is not None:
+            given = generation | {"references": [generation["references"][k] for k in chosen]}
+        said = speak(trained, [codes[k] for k in chosen], [speakers[k] for k in chosen], **given)
+        for k, wave in zip(chosen, said):
+            waves[k] = wave
+    return waves
 
 
 def reconstruct(trained: Trained, index: int, speaker: int | None = None) -> Tensor:
@@ -104,7 +121,7 @@ def convert_file(
     """
     pack, experiment, path = trained.data.pack, trained.experiment, Path(path)
     wave = audio.read(path, pack.config.sample_rate, duration=seconds)[0]
-    wave = torch.from_numpy(audio.peak_normalise(wave) if pack.config.peak_normalise else wave)
+    wave = torch.from_numpy(packs.conditioned(wave, pack.config))
     read = wave if experiment.inputs == WAVE else features.extract(wave, pack.config_of(experiment.inputs))
     read = read.to(device_of(trained.model))
     with torch.inference_mode():
