@@ -7,7 +7,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from speechlib.errors import SpeechlibError, UnknownName
-from speechlib.generation import melnet, numba_melnet
+from speechlib.generation import melnet
 from speechlib.generation.eager_melnet import EagerTier, full_precision
 from speechlib.generation.graph_melnet import GraphTier
 from speechlib.generation.melnet import Drawing
@@ -281,17 +281,6 @@ def test_paths_agree_whatever_the_sizes(seed):
         )
         torch.testing.assert_close(eager, numba, rtol=0, atol=1e-4)
         assert torch.equal(eager[..., :n_given], x[..., :n_given])
-
-
-@pytest.mark.parametrize("seed", [2, 3, 5])
-def test_large_tiers_are_read_in_24_bits_and_lose_nothing(seed, monkeypatch):
-    tier, x, condition, speaker = some_tier(seed)
-    monkeypatch.setattr(numba_melnet, "_NEAR", 0)
-    assert numba_melnet.pack(tier).along.own.dtype == "uint8"
-    with torch.no_grad():
-        expected = tier(x, condition, speaker)
-    found = melnet.cached_parameters(tier, x, condition, speaker)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
 def test_whole_clips_are_the_same_on_every_path(model):

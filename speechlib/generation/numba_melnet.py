@@ -6,9 +6,6 @@ itself is one step of one LSTM and one small product per layer (h_f), and of tho
 known when the frame begins. Every LSTM remembers its state, so nothing is computed twice. Products of products are made
 beforehand: what a value brings to the first layer's gates, and the head behind the last projection.
 
-For one clip, a value costs as much time as it takes to read the weights of h_f: where they are too many for a core's
-caches they are kept as int24 (products.py), which rounds no more than sums of float32 do.
-
 Rows are bins, and within a bin the clips: row j B + b is bin j of clip b. Several clips read the weights once.
 """
 
@@ -26,7 +23,6 @@ from .numba_wavenet import choose
 from .products import TILE, Rounded, add_product, full, room, tiles
 
 _CHUNK = 2  # tiles of weights that stay in the nearest cache while all rows go by
-_NEAR = 2**20  # weights of h_f that the caches of a core keep from value to value; of larger tiers they are int24
 
 
 class Stream(NamedTuple):
@@ -82,14 +78,12 @@ class State(NamedTuple):
     before: np.ndarray  # (B, F) the last frame
     theta: np.ndarray  # (B, full(3 K))
     chances: np.ndarray  # (K,)
-    rounded: Rounded  # not used by float32 and int24 weights
+    rounded: Rounded  # not used by float32 weights
 
 
 def pack(tier: Tier) -> Weights:
     """The weights of a tier as the loop reads them."""
     layers: list[Layer] = list(tier.layers)
-    H = len(tier.input_t.bias)
-    precision = "float32" if len(layers) * 9 * H * H < _NEAR else "int24"
     final, head = layers[-1].mix_f, tier.head
     both = head.weight.double() @ final.weight.double(), head.weight.double() @ final.bias.double()
     below = layers[0].along.lstm.weight_ih_l0.double() @ tier.input_f.weight[:, 0].double()
@@ -100,10 +94,10 @@ def pack(tier: Tier) -> Weights:
     return Weights(
         *(_stream([getattr(layer, name) for layer in layers]) for name in ("time", "up", "down")),
         centre=_stream([layer.centre for layer in centred]),
-        along=_stream([layer.along for layer in layers], precision),
+        along=_stream([layer.along for layer in layers]),
         mix_t=_product([layer.mix_t for layer in layers]),
         mix_c=_product([layer.mix_c for layer in centred]),
-        mix_f=_product([layer.mix_f for layer in layers[:-1]], precision),
+        mix_f=_product([layer.mix_f for layer in layers[:-1]]),
         input_t=_array(tier.input_t.weight[:, 0]),
         input_f=_array(tier.input_f.weight[:, 0]),
         input_c=central,
@@ -154,7 +148,7 @@ def _array(tensor: Tensor) -> np.ndarray:
     return np.ascontiguousarray(tensor.detach().float().cpu().numpy())
 
 
-def _stream(streams: list[Recurrent], precision: str = "float32") -> Stream:
+def _stream(streams: list[Recurrent]) -> Stream:
     lstms = [stream.lstm for stream in streams]
     if not lstms:
         empty = np.zeros((0, 1, 1), np.float32)
@@ -162,18 +156,18 @@ def _stream(streams: list[Recurrent], precision: str = "float32") -> Stream:
     inner, own = (np.stack([_array(getattr(lstm, f"weight_{w}_l0")).T for lstm in lstms]) for w in ("ih", "hh"))
     bias = np.stack([_array(lstm.bias_ih_l0 + lstm.bias_hh_l0) for lstm in lstms])
     first = np.stack([_array(stream.first) for stream in streams])
-    return Stream(tiles(inner, precision), tiles(own, precision), _filled(bias), first)
+    return Stream(tiles(inner), tiles(own), _filled(bias), first)
 
 
-def _product(products: list[nn.Linear], precision: str = "float32") -> Product:
-    return _tiled([product.weight for product in products], [product.bias for product in products], precision)
+def _product(products: list[nn.Linear]) -> Product:
+    return _tiled([product.weight for product in products], [product.bias for product in products])
 
 
-def _tiled(weights: list[Tensor], biases: list[Tensor], precision: str = "float32") -> Product:
+def _tiled(weights: list[Tensor], biases: list[Tensor]) -> Product:
     if not weights:
-        return Product(tiles(np.zeros((0, 1, 1)), precision), np.zeros((0, 1), np.float32))
+        return Product(tiles(np.zeros((0, 1, 1))), np.zeros((0, 1), np.float32))
     weight = np.stack([_array(weight).T for weight in weights])
-    return Product(tiles(weight, precision), _filled(np.stack([_array(bias) for bias in biases])))
+    return Product(tiles(weight), _filled(np.stack([_array(bias) for bias in biases])))
 
 
 def _filled(bias: np.ndarray) -> np.ndarray:

@@ -7,9 +7,6 @@ vectors (which LLVM fits to AVX-512, AVX2 or NEON).
 Weights may be int8, with a step per column: a quarter of the bytes to read. Rows of x are then rounded to 16 bits, and
 two rows of W at a time are multiplied and added in integers: one instruction where there is AVX-512 VNNI, two with
 AVX2, and quicker than float32 on any processor.
-
-Or int24, 2 bytes and 1 more, with a step per column: as exact as float32 sums are, whose last digit is that of their
-largest term, and a quarter less to read. That is worth its arithmetic only where weights come from far away.
 """
 
 from typing import NamedTuple
@@ -28,9 +25,7 @@ _WIDTH = 16 if llvmlite.binding.get_host_cpu_features().get("avx512f") else 8  #
 _ROWS, _VECTORS = 4, (4 if _WIDTH == 16 else 2)  # a block of y whose sums fit into the registers
 _WEIGHT, _LEVEL = 127, 32_767  # the largest int8 weight; the largest level of x
 _SUM = (2**31 - 1) // _WEIGHT  # levels of this sum times weights stay within 32 bits
-_STEPS = 4 * TILE  # bytes at the beginning of an int8 or int24 tile: the float32 steps of its columns
-_WEIGHT_24 = 2**23 - 1  # the largest int24 weight
-_AHEAD = 16 * 3 * TILE  # bytes: int24 weights are fetched so long before they are needed
+_STEPS = 4 * TILE  # bytes at the beginning of an int8 tile: the float32 steps of its columns
 
 
 class Rounded(NamedTuple):
@@ -49,15 +44,13 @@ def tiles(W: np.ndarray, precision: str = "float32") -> np.ndarray:
     """(..., M, N) -> (..., n_tiles, M, TILE): columns in tiles, one behind the other, the last filled with zeros.
 
     "int8": (..., n_tiles, bytes), in each tile the steps of its columns, then their weights, two rows side by side.
-    "int24": the same, but in every row the upper 16 bits of all columns come first and the lower 8 after them.
     """
     *front, M, N = W.shape
     rows = M + M % 2 if precision == "int8" else M
     padded = np.zeros((*front, rows, full(N)), np.float32)
     padded[..., :M, :N] = W
     tiled = np.ascontiguousarray(np.moveaxis(padded.reshape(*front, rows, full(N) // TILE, TILE), -2, -3))
-    rounded = {"int8": _rounded, "int24": _rounded_24}
-    return rounded[precision](tiled) if precision in rounded else tiled
+    return _rounded(tiled) if precision == "int8" else tiled
 
 
 def _rounded(tiled: np.ndarray) -> np.ndarray:
@@ -67,16 +60,6 @@ def _rounded(tiled: np.ndarray) -> np.ndarray:
     *front, rows, _ = tiled.shape
     pairs = weights.reshape(*front, rows // 2, 2, TILE).swapaxes(-1, -2).reshape(*front, rows * TILE)
     return np.concatenate([steps.view(np.int8), pairs], axis=-1)
-
-
-def _rounded_24(tiled: np.ndarray) -> np.ndarray:
-    """(..., rows, TILE) float32 -> (..., bytes) uint8."""
-    steps = np.abs(tiled).max(axis=-2, initial=0) / np.float32(_WEIGHT_24)  # (..., TILE)
-    exact = tiled.astype(np.float64) / np.where(steps > 0, steps, 1)[..., None, :]
-    levels = np.rint(exact).clip(-_WEIGHT_24, _WEIGHT_24).astype(np.int32)
-    upper, lower = (levels >> 8).astype(np.int16).view(np.uint8), (levels & 255).astype(np.uint8)
-    rows = np.concatenate([upper, lower], axis=-1)  # (..., rows, 3 TILE)
-    return np.concatenate([steps.view(np.uint8), rows.reshape(*rows.shape[:-2], rows.shape[-2] * 3 * TILE)], axis=-1)
 
 
 def full(n: int) -> int:
@@ -104,11 +87,8 @@ def _product(n_rows: int, n_vectors: int):
             y, x, W = (_Array(context, builder, signature.args[k], arguments[k]) for k in (0, 2, 4))
             i, j, tile, c = (arguments[k] for k in (1, 3, 5, 6))
             lanes = [builder.add(c, _INDEX(v * _WIDTH)) for v in range(n_vectors)]
-            kind = signature.args[4].dtype
-            if kind == types.float32:
+            if signature.args[4].dtype == types.float32:
                 sums = _float_sums(builder, x, j, W, tile, lanes, n_rows)
-            elif kind == types.uint8:
-                sums = _int24_sums(builder, x, j, W, tile, lanes, n_rows)
             else:
                 fields = zip(signature.args[7], cgutils.unpack_tuple(builder, arguments[7]))
                 levels, steps = (_Array(context, builder, *field) for field in fields)
@@ -143,58 +123,16 @@ class _Array:
 
 def _float_sums(builder, x, j, W, tile, lanes, n_rows) -> list[list]:
     """Sums (n_rows, lanes) of x[j + r, m] W[tile, m] over m."""
-
-    def weights(m):
-        start = builder.mul(m, _INDEX(TILE))
-        return [builder.load(W.at(tile, builder.add(start, lane), _FLOATS), align=4) for lane in lanes]
-
-    return _sums(builder, x, j, W.shape[1], weights, len(lanes), n_rows)
-
-
-def _int24_sums(builder, x, j, W, tile, lanes, n_rows) -> list[list]:
-    """The same of 24-bit levels, which are floats exactly, times the steps of the columns."""
-    shorts, bytes_ = (ir.VectorType(kind, _WIDTH) for kind in (_SHORT, _BYTE))
-
-    prefetch = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(ir.VoidType(), [_BYTE.as_pointer(), _WORD, _WORD, _WORD]), "llvm.prefetch.p0"
-    )
-
-    def weights(m):
-        start, found = builder.add(builder.mul(m, _INDEX(3 * TILE)), _INDEX(_STEPS)), []
-        for line in range(0, 3 * TILE, 64):  # else the next ones are asked for too late, with all the arithmetic
-            ahead = W.at(tile, builder.add(start, _INDEX(_AHEAD + line)), _BYTE)
-            builder.call(prefetch, [ahead, _WORD(0), _WORD(3), _WORD(1)])
-        for lane in lanes:
-            upper = W.at(tile, builder.add(start, builder.mul(lane, _INDEX(2))), shorts)
-            lower = W.at(tile, builder.add(start, builder.add(lane, _INDEX(2 * TILE))), bytes_)
-            upper = builder.shl(builder.sext(builder.load(upper, align=1), _WORDS), _WORDS([8] * _WIDTH))
-            level = builder.or_(upper, builder.zext(builder.load(lower, align=1), _WORDS))
-            found.append(builder.sitofp(level, _FLOATS))
-        return found
-
-    n_weights = builder.udiv(builder.sub(W.shape[1], _INDEX(_STEPS)), _INDEX(3 * TILE))
-    sums = _sums(builder, x, j, n_weights, weights, len(lanes), n_rows)
-    steps = _steps(builder, W, tile, lanes)
-    return [[builder.fmul(total, step) for total, step in zip(totals, steps)] for totals in sums]
-
-
-def _sums(builder, x, j, n_weights, weights, n_vectors, n_rows) -> list[list]:
-    """Sums of x[j + r, m] weights(m) over m, the weights a list of vectors."""
-    sums = [[cgutils.alloca_once_value(builder, _FLOATS([0.0] * _WIDTH)) for _ in range(n_vectors)]
-            for _ in range(n_rows)]  # fmt: skip
-    with cgutils.for_range(builder, n_weights, intp=_INDEX) as loop:
-        vectors = weights(loop.index)
+    sums = [[cgutils.alloca_once_value(builder, _FLOATS([0.0] * _WIDTH)) for _ in lanes] for _ in range(n_rows)]
+    with cgutils.for_range(builder, W.shape[1], intp=_INDEX) as loop:
+        start = builder.mul(loop.index, _INDEX(TILE))
+        weights = [builder.load(W.at(tile, builder.add(start, lane), _FLOATS), align=4) for lane in lanes]
         for r in range(n_rows):
             value = _spread(builder, builder.load(x.at(builder.add(j, _INDEX(r)), loop.index, _FLOAT), align=4))
-            for total, weight in zip(sums[r], vectors):
+            for total, weight in zip(sums[r], weights):
                 product = builder.fmul(value, weight, flags=["contract"])  # becomes one instruction with fadd
                 builder.store(builder.fadd(builder.load(total), product, flags=["contract"]), total)
     return [[builder.load(total) for total in row] for row in sums]
-
-
-def _steps(builder, W, tile, lanes) -> list:
-    """The steps of columns, from the beginning of their tile."""
-    return [builder.load(W.at(tile, builder.mul(lane, _INDEX(4)), _FLOATS), align=1) for lane in lanes]
 
 
 def _int8_sums(builder, levels, steps, W, tile, lanes, n_rows) -> list[list]:
@@ -216,7 +154,7 @@ def _int8_sums(builder, levels, steps, W, tile, lanes, n_rows) -> list[list]:
                 product = builder.mul(values, weight)
                 halves = [builder.shuffle_vector(product, words(ir.Undefined), half) for half in (even, odd)]
                 builder.store(builder.add(builder.load(total), builder.add(*halves)), total)
-    columns = _steps(builder, W, tile, lanes)
+    columns = [builder.load(W.at(tile, builder.mul(lane, _INDEX(4)), _FLOATS), align=1) for lane in lanes]
     rows = [_spread(builder, builder.load(steps.at(_INDEX(r), _INDEX(0), _FLOAT), align=4)) for r in range(n_rows)]
     return [
         [
@@ -273,7 +211,7 @@ def _prepare_for(x, j, W, n_rows, rounded):
         for r in range(n_rows):
             _round(x[j + r], rounded.levels[r], rounded.steps[r : r + 1])
 
-    return rounding if W.dtype == types.int8 else nothing
+    return nothing if W.dtype == types.float32 else rounding
 
 
 @compiled
