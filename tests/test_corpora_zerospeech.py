@@ -1,6 +1,7 @@
 """ZeroSpeech read in its layouts, filled with other sounds (WA-01, WA-18), and what models get of it (WA-02, 03)."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -235,6 +236,12 @@ def test_any_corpus_can_be_laid_out(tmp_path):
         zerospeech.lay_out(corpus, tmp_path / "laid", judged=2)
     with pytest.raises(SpeechlibError, match="5 speakers"):
         zerospeech.lay_out(corpus, tmp_path / "more", judged=4)
+
+
+def test_names_of_speakers_to_learn_from_do_not_reach_those_of_the_test(tmp_path):
+    many = [SimpleNamespace(supervisions=[SimpleNamespace(speaker=f"p{k}")]) for k in range(107)]
+    with pytest.raises(SpeechlibError, match="101 speakers to learn from .* S101"):
+        zerospeech.lay_out(SimpleNamespace(name="many", cuts=many), tmp_path / "laid", voices=2, judged=4)
 
 
 @pytest.mark.real

@@ -154,6 +154,16 @@ def rows_of(onset, offset, n_rows, rate=None, **options):
     return cut(item(onset, offset), numbered, rate, **options).rows[:, 0].astype(int).tolist()
 
 
+@pytest.mark.parametrize("slicing", ["centres", "libri-light", "fraction"])
+def test_an_item_that_ends_with_its_file_does_not_lie_beyond_it(slicing):
+    """One that ends a row later does."""
+    rows = {"u": np.zeros((25, 1))}
+    assert cut(item(0.0, 1.0), rows, 25, slicing=slicing, beyond="error").counts["clipped"] == 0
+    assert cut(item(0.0, 1.08), rows, 25, slicing=slicing).counts["clipped"] == 1
+    with pytest.raises(SpeechlibError, match="there are 25 rows"):
+        cut(item(0.0, 1.08), rows, 25, slicing=slicing, beyond="error")
+
+
 def test_rows_by_hand():
     """50 rows a second: row i is centred at 0.01 + 0.02 i, so 0.05 .. 0.09 lie within [0.05, 0.1], ends included.
 

@@ -141,6 +141,16 @@ def test_without_peak_normalisation_sixteen_bits_stay_as_they_are(tmp_path):
     np.testing.assert_array_equal(pack.audio(0), wave)
 
 
+@pytest.mark.parametrize("options", [{}, {"peak_normalise": False}, {"high_pass": 70.0}])
+def test_a_wave_from_outside_is_treated_as_those_of_the_pack(options, tmp_path):
+    """Whoever converts a recording of anyone asks `conditioned` for it: the same filter and peak, but for 16 bits."""
+    hum = 0.3 * np.sin(2 * np.pi * 30 * np.arange(8_000) / RATE)
+    wave = (noise(0.5) + hum).astype(np.float32) * 0.5
+    config = PackConfig(**options)
+    pack = packs.build(corpus(tmp_path / "c", {"a": wave}), config, tmp_path)
+    np.testing.assert_allclose(packs.conditioned(wave, config), pack.wave(0), atol=4 / 32_768)
+
+
 def test_codes_and_one_hot_rows_come_from_the_packed_audio(tmp_path):
     """VS-06: what the source exported as one-hot pickles is a line of code on a resident pack."""
     pack = packs.build(corpus(tmp_path / "c", {"a": noise(0.3)}), PackConfig(), tmp_path)

@@ -26,7 +26,7 @@ from speechlib.models.wavenet_autoencoder import (
     WaveNetAutoencoder,
     WaveNetAutoencoderConfig,
 )
-from speechlib.systems import lifecycle
+from speechlib.systems import abx, entrant, lifecycle
 from speechlib.systems.coded import code_pack
 from speechlib.systems.codes import apart, joined
 
@@ -669,6 +669,20 @@ def test_every_bottleneck_is_trained_and_scored(folder, preset):
     assert ("kl" in run.summary) == (preset == "smoke_vae")
     if preset == "smoke_svq":
         assert {"perplexity_1", "perplexity_4", "perplexity_joint", "codes_used"} <= run.summary.keys()
+
+
+def test_rows_of_an_entry_are_what_the_decoder_is_told(trained):
+    """A VAE's encoder gives a deviation beside each mean, which is no part of a code's vector; codes it has none."""
+    codec = trained["smoke"]
+    experiment = tiny("smoke_vae")
+    vae = systems.Trained(systems.build(experiment, codec.data).eval(), experiment, codec.data, None)
+    x, size = codec.data.pack.features(0, experiment.inputs), experiment.model.code_dim
+    told, given = (entrant.encoder(vae, point)(x) for point in ("z_q", "z_e"))
+    assert (told.shape[1], given.shape[1]) == (size, 2 * size)
+    np.testing.assert_array_equal(told, given[:, :size])
+    assert abx.stages(vae)["z_e"].rows[codec.data.pack.utterances[codec.data.split["val"][0]]].shape[1] == size
+    with pytest.raises(SpeechlibError, match="has no codes: its rows are z_q or z_e"):
+        entrant.encoder(vae, "codes")
 
 
 def test_what_is_said_does_not_depend_on_what_is_said_beside_it(trained, monkeypatch):
