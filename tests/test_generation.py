@@ -139,6 +139,18 @@ def test_int8_product_of_many_large_numbers_does_not_overflow():
         np.testing.assert_allclose(y, sign * 24_000, rtol=2e-3)  # levels of 4000 numbers end at 4227
 
 
+@pytest.mark.parametrize("M", [5, 6])
+def test_int8_product_leaves_alone_what_lies_behind_its_rows(M):
+    """Neither read nor rounded: a large number there would make the steps of the others coarse."""
+    random = np.random.default_rng(0)
+    x, W = random.standard_normal((4, M)).astype(np.float32), random.standard_normal((M, 7)).astype(np.float32)
+    longer, room, y = np.full((4, 300), 1e6, np.float32), products.room(M), np.zeros((4, products.TILE), np.float32)
+    longer[:, : M + M % 2] = 0
+    longer[:, :M] = x
+    products.add_product(y, 0, longer, 0, products.tiles(W, "int8"), 4, 0, room)
+    assert np.array_equal(y[:, :7], times_int8(x, W)[:, :7])
+
+
 def test_int8_product_of_nothing_is_nothing():
     assert (times_int8(np.zeros((5, 6), np.float32), np.ones((6, 3), np.float32)) == 0).all()
     assert (times_int8(np.ones((5, 6), np.float32), np.zeros((6, 3), np.float32)) == 0).all()

@@ -283,6 +283,17 @@ def test_paths_agree_whatever_the_sizes(seed):
         assert torch.equal(eager[..., :n_given], x[..., :n_given])
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_int8_weights_say_nearly_the_same(seed):
+    """The largest step of a weight is 1/254 of the largest weight of its column: a few hundredths of a parameter."""
+    tier, x, condition, speaker = some_tier(seed)
+    with torch.no_grad():
+        expected = tier(x, condition, speaker)
+    found = melnet.cached_parameters(tier, x, condition, speaker, "numba", "int8")
+    torch.testing.assert_close(found, expected, rtol=0, atol=0.03)
+    assert not torch.equal(found, expected)
+
+
 def test_whole_clips_are_the_same_on_every_path(model):
     options = {"n_clips": 2, "speaker": SPEAKERS[:2], "seed": 3, "prime": torch.zeros(F, 3)}
     numba, eager, chosen = (
@@ -359,6 +370,10 @@ def test_paths_that_cannot_be_gone_are_told(model):
         melnet.generate(model, T, speaker=SPEAKERS[:1], path="graph")
     with pytest.raises(UnknownName, match="path of generation 'quick'"):
         melnet.generate(model, T, speaker=SPEAKERS[:1], path="quick")
+    with pytest.raises(SpeechlibError, match="'int8' is for the numba path, this one is 'eager'"):
+        melnet.generate(model, T, speaker=SPEAKERS[:1], path="eager", precision="int8")
+    with pytest.raises(UnknownName, match="precision 'int4'"):
+        melnet.generate(model, T, speaker=SPEAKERS[:1], precision="int4")
 
 
 needs_cuda = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]

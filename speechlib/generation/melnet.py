@@ -12,8 +12,10 @@ Tiers follow each other; within a tier every value is drawn once the values befo
 | eager | any   | the same in plain PyTorch, all clips in step                                      |
 | graph | CUDA  | frames of the eager path recorded and replayed, many clips at once                |
 
-"auto" is graph for a model on a CUDA device and numba for others. Every path draws a clip's values from the same random
-numbers. `rerun` draws the same by a whole pass for every value: what it costs to remember nothing.
+"auto" is graph for a model on a CUDA device and numba for others, where precision "int8" makes single clips of wide
+networks twice as quick for some thousandths of a nat per value (tests/benchmarks/test_precision_bench.py). Every path
+draws a clip's values from the same random numbers. `rerun` draws the same by a whole pass for every value: what it
+costs to remember nothing.
 """
 
 from collections.abc import Callable
@@ -152,6 +154,7 @@ def draw_tier(
     given: Tensor | None = None,
     drawing: Drawing = Drawing(),  # noqa: B008  immutable
     path: str = "auto",
+    precision: str = "float32",
     more: Callable[[Tensor], bool] = lambda values: True,
 ) -> Tensor:
     """Standardised values (B, F, T) of one tier, from uniform (B, F, T, 2) random numbers.
@@ -160,7 +163,7 @@ def draw_tier(
     (B, F, n), and says whether to go on: where it does not, that is the result.
     """
     B, F, T, _ = uniform.shape
-    running = _begin(tier, (B, F, T), condition, speaker, path)
+    running = _begin(tier, (B, F, T), condition, speaker, path, precision)
     values = torch.zeros(B, F, 0) if given is None else given.cpu()
     if values.shape[2]:
         running.read(values)
@@ -174,10 +177,15 @@ def draw_tier(
 
 @torch.inference_mode()
 def cached_parameters(
-    tier: Tier, values: Tensor, condition: Tensor | None = None, speaker: Tensor | None = None, path: str = "auto"
+    tier: Tier,
+    values: Tensor,
+    condition: Tensor | None = None,
+    speaker: Tensor | None = None,
+    path: str = "auto",
+    precision: str = "float32",
 ) -> Tensor:
     """Parameters (B, F, T, 3 K) of given values (B, F, T), step by step: what `tier(values, ...)` gives at once."""
-    return _begin(tier, values.shape, condition, speaker, path).force(values).cpu()
+    return _begin(tier, values.shape, condition, speaker, path, precision).force(values).cpu()
 
 
 @torch.inference_mode()
@@ -228,6 +236,7 @@ def draw_tiers(
     temperature: float = 1.0,
     weight_temperature: float = 1.0,
     path: str = "auto",
+    precision: str = "float32",
     progress: Progress | None = None,
     look: Callable[[Partial], None] | None = None,
     stop: Callable[[], bool] | None = None,
@@ -276,7 +285,7 @@ def draw_tiers(
                 np.stack([np.random.default_rng([seed, b, number]).random((F, T, 2)) for b in range(n_clips)])
             )
             condition = stages[-1] if stages else None
-            target = draw_tier(tier, uniform, condition, speaker, known, drawing, path, more)
+            target = draw_tier(tier, uniform, condition, speaker, known, drawing, path, precision, more)
         stages.append(so_far(target))
         targets.append(target)
         before += F * T
@@ -295,13 +304,22 @@ def _check_finite(model: MelNet) -> None:
             )
 
 
-def _begin(tier: Tier, shape: tuple[int, int, int], condition: Tensor | None, speaker: Tensor | None, path: str):
+def _begin(
+    tier: Tier,
+    shape: tuple[int, int, int],
+    condition: Tensor | None,
+    speaker: Tensor | None,
+    path: str,
+    precision: str,
+):
     """One of the paths at its beginning: the conditioning network has run, once."""
     if path not in PATHS:
         raise UnknownName("path of generation", path, PATHS)
     device = tier.head.weight.device
     if path == "auto":
         path = "graph" if device.type == "cuda" else "numba"
+    if precision != "float32" and path != "numba":
+        raise SpeechlibError(f"precision {precision!r} is for the numba path, this one is {path!r}")
     B, F, T = shape
     condition, speaker = (None if given is None else given.to(device) for given in (condition, speaker))
     with full_precision():
@@ -309,5 +327,5 @@ def _begin(tier: Tier, shape: tuple[int, int, int], condition: Tensor | None, sp
     if path == "numba":
         from .numba_melnet import NumbaTier  # here, because numba takes half a second to import
 
-        return NumbaTier(tier, F, T, B, z)
+        return NumbaTier(tier, F, T, B, z, precision)
     return (EagerTier if path == "eager" else GraphTier)(tier, F, T, B, z)

@@ -182,7 +182,8 @@ _several_rows = _product(_ROWS, _VECTORS)
 def add_product(y, i, x, j, W, n_rows, first_tile, rounded):
     """y[i : i + n_rows] += x[j : j + n_rows] @ W, from column first_tile * TILE on.
 
-    y (*, n_tiles * TILE) and x (*, M) float32, their rows contiguous; W as `tiles` makes it; `rounded` has room for M.
+    y (*, n_tiles * TILE) and x (*, M or more) float32, their rows contiguous; W as `tiles` makes it; `rounded` has room
+    for M.
     """
     done = 0
     while done + _ROWS <= n_rows:
@@ -208,8 +209,9 @@ def _prepare_for(x, j, W, n_rows, rounded):
         pass
 
     def rounding(x, j, W, n_rows, rounded):
+        used = min(x.shape[1], (W.shape[1] - _STEPS) // TILE)  # rows may be longer than W has use for
         for r in range(n_rows):
-            _round(x[j + r], rounded.levels[r], rounded.steps[r : r + 1])
+            _round(x[j + r, :used], rounded.levels[r], rounded.steps[r : r + 1])
 
     return nothing if W.dtype == types.float32 else rounding
 

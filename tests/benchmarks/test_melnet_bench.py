@@ -48,22 +48,23 @@ def whole_passes(tier: Tier, F: int, T: int) -> float:
     return total + costs[-1] * F
 
 
+@pytest.mark.parametrize("precision", ["float32", "int8"])
 @pytest.mark.parametrize("n_clips", [1, 8])
 @pytest.mark.parametrize("name", CONFIGS)
-def test_drawing(benchmark, name, n_clips):
+def test_drawing(benchmark, name, n_clips, precision):
     tier, F, T, target = first_tier(name)
     uniform = torch.rand(n_clips, F, T, 2, dtype=torch.double)
     drawn, rounds = [], 1 if benchmark.disabled else 3
 
     def work():
-        drawn.append(seconds(lambda: draw_tier(tier, uniform), 1))
+        drawn.append(seconds(lambda: draw_tier(tier, uniform, precision=precision), 1))
 
     benchmark.pedantic(work, rounds=rounds, warmup_rounds=1)
-    rate = n_clips * F * T / min(drawn)
-    told(benchmark, f"MelNet {name}, {n_clips} clips, one core", rate, None)
+    rate, config = n_clips * F * T / min(drawn), f"MelNet {name}, {precision}"
+    told(benchmark, f"{config}, {n_clips} clips, one core", rate, None)
     if n_clips == 1:
         ratio = whole_passes(tier, F, T) / min(drawn)
-        told(benchmark, f"MelNet {name}, {rate:,.0f} values/s, times a pass per value", ratio, target, "times")
+        told(benchmark, f"{config}, {rate:,.0f} values/s, times a pass per value", ratio, target, "times")
 
 
 def test_a_clip_of_six_tiers(benchmark):

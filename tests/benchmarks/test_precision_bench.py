@@ -1,7 +1,8 @@
-"""Bits per sample of speech that int8 weights and bfloat16 lose, for every distribution of a WaveNet's output.
+"""What reduced precision loses: bits per sample for every output of a WaveNet, nats per value for MelNet.
 
-On small models that learned for a minute from one voice of the toy corpus, measured on other sentences of it. Noise
-says how far the loss differs from clip to clip: a difference below it is none.
+WaveNets are small and learned for a minute from one voice of the toy corpus; they are measured on other sentences of
+it. The MelNet is the checkpoint that comes with the package. Noise says how far the loss differs from clip to clip: a
+difference below it is none.
 """
 
 import math
@@ -9,7 +10,8 @@ import math
 import pytest
 import torch
 
-from speechlib import packs, presets
+from speechlib import packs, presets, pretrained, runs
+from speechlib.generation.melnet import cached_parameters
 from speechlib.generation.numba_wavenet import NumbaWaveNet
 from speechlib.models.wavenet import WaveNet
 from speechlib.systems import wavenet
@@ -77,10 +79,29 @@ def test_reduced_precision(benchmark, learned, precision):
     lost = (model.distribution.nll(parameters, inner) - exact).mean(1) / math.log(2)  # (clips,)
     noise = lost.std().item() / len(lost) ** 0.5
     name = f"WaveNet, {model.config.output}, {precision}: bits per sample lost (noise {noise:.4f})"
-    benchmark.extra_info |= {
-        "name": name,
-        "figure": lost.mean().item(),
-        "unit": "bits",
-        "target": 0.01,
-        "direction": "lower",
-    }
+    told(benchmark, name, lost.mean().item(), "bits")
+
+
+def test_melnet_in_int8(benchmark, one_voice, tmp_path):
+    model, config = runs.load_model(pretrained.path("melnet")).eval(), presets.get("melnet", "demo").pack
+    clips = packs.build(one_voice, config, tmp_path)
+    long = [x for x in (clips.features(i, "log_mel") for i in range(len(clips))) if x.shape[1] >= FRAMES][:CLIPS]
+    grids = model.grids(model.inputs(torch.stack([x[:, :FRAMES] for x in long])))
+
+    @torch.inference_mode()
+    def lost() -> torch.Tensor:
+        """Nats (clips, values) of all tiers."""
+        differences = []
+        for tier, grid in zip(model.tiers, grids):
+            speaker = torch.full((len(long),), -1) if model.sizes["n_speakers"] else None
+            reduced = cached_parameters(tier, grid.target, grid.condition, speaker, "numba", "int8")
+            differences.append(tier.distribution.nll(reduced, grid.target) - tier.nll(grid, speaker))
+        return torch.cat([nats.flatten(1) for nats in differences], dim=1)
+
+    found = benchmark.pedantic(lost, rounds=1).mean(1)
+    noise = found.std().item() / len(found) ** 0.5
+    told(benchmark, f"MelNet, int8: nats per value lost (noise {noise:.5f})", found.mean().item(), "nats")
+
+
+def told(benchmark, name: str, figure: float, unit: str) -> None:
+    benchmark.extra_info |= {"name": name, "figure": figure, "unit": unit, "target": 0.01, "direction": "lower"}
