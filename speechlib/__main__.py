@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -42,7 +43,8 @@ def _parser() -> argparse.ArgumentParser:
                          help="a parameter, for the notebooks that declare it; several are possible")  # fmt: skip
     command.add_argument("--params", metavar="FILE.yml", help="parameters as YAML; -p comes after it")
     command.add_argument("--name", help="the folder under outputs/batches (default: the preset)")
-    command.add_argument("--jobs", type=int, default=1, help="notebooks at a time (default: 1)")
+    command.add_argument("--jobs", type=int, help="notebooks at a time (default: 1, or as many as the cluster takes)")
+    command.add_argument("--cluster", metavar="tcp://HOST:PORT", help="execute them on the workers of a Dask cluster")
     command.add_argument("--force", action="store_true", help="execute what is up to date as well")
     command.add_argument("--timeout", type=int, default=1800, metavar="SECONDS", help="for one cell (default: 1800)")
 
@@ -76,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("sweep", metavar="FILE.yml|SET")
     experiment(command, None)
     command.add_argument("--jobs", type=int, default=1, help="trainings at a time (default: 1)")
+    command.add_argument("--cluster", metavar="tcp://HOST:PORT", help="train on the workers of a Dask cluster")
 
     command = add(_summary, "the layers of a system's model: shapes, parameters, receptive field")
     command.add_argument("system", help="vqvae")
@@ -126,7 +129,9 @@ def _run(options) -> int:
     notebooks = workbook.select(workbook.NOTEBOOKS, options.only, options.start)
     name = options.name or str(values.get("preset", "smoke"))
     console = _Console(workbook.folder(name))
-    entries = workbook.run(name, notebooks, values, options.jobs, options.force, options.timeout, console.report)
+    with _cluster(options.cluster) as workers:
+        jobs = options.jobs if options.jobs is not None else workers.n_tasks if workers else 1
+        entries = workbook.run(name, notebooks, values, jobs, options.force, options.timeout, console.report, workers)
     failed = [entry for entry in entries.values() if entry["status"] not in ("done", "cached")]
     print(f"{len(entries) - len(failed)} of {len(entries)} notebooks up to date: {_short(index_page.path())}")
     return 1 if failed else 0
@@ -226,7 +231,19 @@ def _sweep(options) -> int:
         given = dict(zip(("preset", "corpus", "corpus_root"), (options.preset, *corpus)))
         sweep = presets.read_sweep(Path(options.sweep))
         experiments = presets.expand(replace(sweep, **{key: value for key, value in given.items() if value}))
-    return _report(systems.sweep(experiments.values(), options.jobs, training.bar()))
+    with _cluster(options.cluster) as workers:
+        return _report(systems.sweep(experiments.values(), options.jobs, training.bar(), workers))
+
+
+def _cluster(address: str | None):
+    """A context with the cluster that was asked for, or None."""
+    if not address:
+        return nullcontext()
+    from .cluster import Cluster
+
+    workers = Cluster(address)
+    print(f"{workers.n_tasks} at a time on {address}; what they do: {workers.dashboard}")
+    return workers
 
 
 def _report(found: list) -> int:

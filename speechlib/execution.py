@@ -21,7 +21,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from . import configs, files
+from . import cluster, configs, files
 
 START_TIMEOUT = 120  # seconds a kernel has to start, on a machine that is busy with others
 
@@ -186,6 +186,39 @@ class Process:
     def stop(self) -> None:
         self.popen.stdin.close()  # what _stop_with_runner waits for
         self.popen.wait()
+
+
+class RemoteProcess:
+    """The same of a notebook that executes on some worker of a cluster."""
+
+    def __init__(self, job: Job, log: Path, workers: cluster.Cluster):
+        Path(job.record).unlink(missing_ok=True)
+        self.record, self.started = Path(job.record), time.time()
+        self.future = workers.submit(_on_worker, asdict(job), str(log))
+
+    def poll(self) -> dict:
+        """The record so far, which lies where both see it; the time spent waiting for a worker is counted."""
+        so_far = files.read_json(self.record) if self.record.exists() else {"cell": 0, "cells": 0}
+        if not self.future.done():
+            return so_far | {"status": "running", "seconds": round(time.time() - self.started, 1)}
+        try:
+            return cluster.outcome(self.future)
+        except Exception as error:
+            ended = {"status": "died", "exception": _one_line(str(error))}
+            return so_far | ended | {"seconds": round(time.time() - self.started, 1)}
+
+    def stop(self) -> None:
+        self.future.cancel()
+
+
+def _on_worker(job: dict, log: str) -> dict:
+    """The record of a notebook that this worker executes, in a process of its own with one thread."""
+    process = Process(configs.from_dict(Job, job), Path(log), threads=1)
+    while (record := process.poll())["status"] == "running":
+        if not cluster.wanted():
+            process.stop()
+        time.sleep(0.1)
+    return record
 
 
 def _stop_with_runner(sockets: str) -> None:

@@ -14,7 +14,7 @@ import errno
 import json
 import shutil
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -228,8 +228,10 @@ def build(
     root: str | Path | None = None,
     jobs: int = 1,
     progress: Progress | None = None,
+    executor: Executor | None = None,
 ) -> Pack:
-    """The pack of a corpus: opened if it exists, else made in `jobs` processes under root (default data_dir()/packs).
+    """The pack of a corpus: opened if it exists, else made in `jobs` processes under root (default data_dir()/packs),
+    or by an executor of one's own, such as cluster.Cluster.executor().
 
     A kill or a full disk loses the shards in work only; the next call goes on from there and ends with the same bytes.
     Recordings that cannot be packed (unreadable, NaN, constant, shorter than a frame) are listed in `pack.skipped`.
@@ -248,7 +250,7 @@ def build(
         building = folder / f".{path.name}.building"
         building.mkdir(exist_ok=True)
         try:
-            shards = _make_shards(building, _shards(cuts), config, jobs, progress)
+            shards = _make_shards(building, _shards(cuts), config, jobs, progress, executor)
             _assemble(building / "whole", shards, cuts, corpus.name, config)
         except OSError as error:
             raise _disk_error(error, building) from None
@@ -306,7 +308,9 @@ def _utterance(cut) -> _Utterance:
     return _Utterance(cut.id, source, cut.start, cut.duration, speech)
 
 
-def _make_shards(building: Path, shards: list, config: PackConfig, jobs: int, progress: Progress | None) -> list[Path]:
+def _make_shards(
+    building: Path, shards: list, config: PackConfig, jobs: int, progress: Progress | None, executor: Executor | None
+) -> list[Path]:
     paths = [building / f"{k:05d}.npz" for k in range(len(shards))]
     missing = [k for k, path in enumerate(paths) if not _is_whole(path)]
     total = sum(map(len, shards))
@@ -318,13 +322,15 @@ def _make_shards(building: Path, shards: list, config: PackConfig, jobs: int, pr
         if progress is not None:
             progress(done, total, "packing")
 
-    if jobs == 1 or len(missing) < 2:
+    if executor is None and (jobs == 1 or len(missing) < 2):
         for k in missing:
             _make_shard(paths[k], shards[k], config)
             report(k)
         return paths
-    # spawned, not forked: a fork of a process whose torch has started threads can hang
-    with ProcessPoolExecutor(min(jobs, len(missing)), get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+    if executor is None:
+        # spawned, not forked: a fork of a process whose torch has started threads can hang
+        executor = ProcessPoolExecutor(min(jobs, len(missing)), get_context("spawn"), torch.set_num_threads, (1,))
+    with executor as pool:
         futures = {pool.submit(_make_shard, paths[k], shards[k], config): k for k in missing}
         try:
             for future in as_completed(futures):

@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from . import configs, corpora, execution, files, index_page, presets, runs, timit_mat
+from .cluster import Cluster
 from .errors import BadFile, SpeechlibError, UnknownName
 
 FORMAT = 1
@@ -200,10 +201,12 @@ def run(
     force: bool = False,
     timeout: int = TIMEOUT,
     report: Callable[[str, str, dict], None] = lambda event, notebook, entry: None,
+    cluster: Cluster | None = None,
 ) -> dict[str, dict]:
     """Execute the notebooks that are not up to date into the batch `name`; notebook name -> its manifest entry.
 
     `values`: parameters by name. `force`: execute what is up to date as well. `timeout`: seconds for any one cell.
+    `cluster`: where to execute them, `jobs` at a time on all of its workers together.
     `report(event, notebook, entry)` is told of every "started", "progress" and "finished".
     Everything is checked before anything starts: raises SpeechlibError for a wrong parameter, and where another
     process runs this batch. A notebook that fails raises nothing: its entry has the status failed, died or timed out
@@ -217,7 +220,7 @@ def run(
     given = assign(notebooks, values)
     prints = {notebook.name: fingerprint(notebook, values) for notebook in notebooks}
     with _locked(folder(name)):
-        batch = _Batch(name, notebooks, given, prints, report)
+        batch = _Batch(name, notebooks, given, prints, report, cluster)
         try:
             while batch.waiting or batch.running:
                 batch.step(jobs, force, timeout)
@@ -241,8 +244,16 @@ def fingerprint(notebook: Notebook, values: dict[str, Any]) -> str:
 class _Batch:
     """The state of one `run`: manifest entries by name, notebooks that wait, processes under way."""
 
-    def __init__(self, name: str, notebooks: list[Notebook], given: dict, fingerprints: dict, report: Callable):
-        self.name, self.folder, self.report = name, folder(name), report
+    def __init__(
+        self,
+        name: str,
+        notebooks: list[Notebook],
+        given: dict,
+        fingerprints: dict,
+        report: Callable,
+        cluster: Cluster | None,
+    ):
+        self.name, self.folder, self.report, self.cluster = name, folder(name), report, cluster
         self.given, self.fingerprints = given, fingerprints
         self.waiting, self.running = list(notebooks), {}
         path = self.folder / "manifest.json"
@@ -302,8 +313,11 @@ class _Batch:
             parameters=changed,
             timeout=timeout,
         )
-        threads = max(1, (os.cpu_count() or 1) // jobs)
-        self.running[notebook] = execution.Process(job, self.folder / "logs" / f"{notebook.name}.log", threads)
+        log = self.folder / "logs" / f"{notebook.name}.log"
+        if self.cluster is None:
+            self.running[notebook] = execution.Process(job, log, max(1, (os.cpu_count() or 1) // jobs))
+        else:
+            self.running[notebook] = execution.RemoteProcess(job, log, self.cluster)
         entry = {"status": "running", "parameters": given, "log": f"logs/{notebook.name}.log"}
         self.entries[notebook.name] = entry | {"fingerprint": self.fingerprints[notebook.name], "started": _now()}
         self.write()

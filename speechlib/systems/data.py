@@ -1,5 +1,6 @@
 """What every system starts from and leaves behind: prepared data, and a trained model beside it."""
 
+from concurrent.futures import Executor
 from typing import NamedTuple
 
 import torch
@@ -34,8 +35,9 @@ class Voicing(NamedTuple):
     draws: bool  # whether its speech is drawn: by a temperature and a seed
 
 
-def packed(experiment: Experiment, progress: Progress | None = None) -> Data:
-    """The corpus of an experiment, packed and split. What is on disk already is opened, not made again.
+def packed(experiment: Experiment, progress: Progress | None = None, executor: Executor | None = None) -> Data:
+    """The corpus of an experiment, packed (by an `executor`, where one is given) and split. What is on disk already is
+    opened, not made again.
 
     `timit_mat` is packed and split as it comes.
     """
@@ -44,7 +46,7 @@ def packed(experiment: Experiment, progress: Progress | None = None) -> Data:
         pack, parts = timit_mat.load(timit_mat.find(experiment.corpus.root), features)
         return Data(None, pack, {"train": parts["train"], "val": parts["dev"], "test": parts["test"]})
     corpus = corpora.load(experiment.corpus.name, experiment.corpus.root or None)
-    pack = packs.build(corpus, experiment.pack, progress=progress)
+    pack = packs.build(corpus, experiment.pack, progress=progress, executor=executor)
     field = getattr(experiment.model, "voices", "speaker")
     if field != "speaker":
         pack = pack.voiced(_voices(corpus, pack, field))

@@ -7,6 +7,7 @@ of it while it learns (`listen`).
 """
 
 from collections.abc import Callable
+from concurrent.futures import Executor
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -58,14 +59,15 @@ def system_of(experiment: Experiment) -> ModuleType:
     return SYSTEMS[experiment.system]
 
 
-def prepare(experiment: Experiment, progress: Progress | None = None) -> Data:
-    """What an experiment learns from, packed and split. What is on disk already is opened, not made again.
+def prepare(experiment: Experiment, progress: Progress | None = None, executor: Executor | None = None) -> Data:
+    """What an experiment learns from, packed (by an `executor`, where one is given) and split. What is on disk already
+    is opened, not made again.
 
     An experiment on codes learns those of its source, on the same utterances in the same parts: the codec is trained
     first, if it is not, and every utterance is encoded once. Raises SpeechlibError where the two do not agree.
     """
     if experiment.inputs != CODES:
-        return packed(experiment, progress)
+        return packed(experiment, progress, executor)
     codec = source_of(experiment, progress)
     for name in ("corpus", "pack", "split"):
         own, its = getattr(experiment, name), getattr(codec.experiment, name)

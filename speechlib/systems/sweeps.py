@@ -1,4 +1,4 @@
-"""Many trainings: one after the other, or several processes at a time."""
+"""Many trainings: one after the other, several processes at a time, or on the workers of a cluster."""
 
 import multiprocessing
 from collections.abc import Iterable
@@ -7,7 +7,8 @@ from contextlib import suppress
 
 import torch
 
-from .. import runs
+from .. import cluster, runs
+from ..cluster import Cluster
 from ..errors import SpeechlibError
 from ..presets import Experiment
 from ..runs import Run
@@ -17,15 +18,21 @@ from .lifecycle import prepare, train
 _INTERRUPTED = 130  # exit code of a process that was told to stop
 
 
-def sweep(experiments: Iterable[Experiment], jobs: int = 1, progress: Progress | None = None) -> list[Run]:
-    """Train all, in order: one after the other here, or `jobs` at a time in processes with one thread each.
+def sweep(
+    experiments: Iterable[Experiment],
+    jobs: int = 1,
+    progress: Progress | None = None,
+    workers: Cluster | None = None,
+) -> list[Run]:
+    """Train all, in order: one after the other here, or `jobs` at a time in processes with one thread each, or as many
+    at a time as the `workers` of a cluster take.
 
     What is finished is not trained again; one that fails is marked failed, with its reason, and stops no other.
     """
     experiments, data = list(experiments), {}
     for key, experiment in {_data_of(experiment): experiment for experiment in experiments}.items():
         with suppress(SpeechlibError):  # packed and read once, here; what cannot be had, its runs will say
-            data[key] = prepare(experiment)
+            data[key] = prepare(experiment, executor=workers and workers.executor())
     steps = {i: 0 for i in range(len(experiments))}
     total = sum(experiment.training.steps for experiment in experiments)
 
@@ -39,7 +46,9 @@ def sweep(experiments: Iterable[Experiment], jobs: int = 1, progress: Progress |
 
         run = runs.create(experiments[i])
         try:
-            if jobs == 1:
+            if workers is not None:
+                _train_on(workers, experiments[i], tell)
+            elif jobs == 1:
                 train(experiments[i], tell, data.get(_data_of(experiments[i])))
             else:
                 _train_elsewhere(experiments[i], tell)
@@ -48,9 +57,10 @@ def sweep(experiments: Iterable[Experiment], jobs: int = 1, progress: Progress |
         tell(own, own)
         return run
 
-    if jobs == 1:
+    if workers is None and jobs == 1:
         return [one(i) for i in steps]
-    with ThreadPoolExecutor(jobs) as pool:
+    # one thread here per training there: it only waits, and all are given away at once
+    with ThreadPoolExecutor(jobs if workers is None else max(len(experiments), 1)) as pool:
         return list(pool.map(one, steps))
 
 
@@ -85,3 +95,20 @@ def _train_child(experiment: Experiment, parent) -> None:
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         raise SystemExit(_INTERRUPTED) from None
+
+
+def _train_on(workers: Cluster, experiment: Experiment, progress: Progress) -> None:
+    """`train` on some worker; one that dies is replaced by another, which goes on from the last checkpoint."""
+    with workers.listening(lambda told: progress(*told)) as topic:
+        cluster.outcome(workers.submit(_train_there, experiment, topic))
+
+
+def _train_there(experiment: Experiment, topic: str) -> None:
+    torch.set_num_threads(1)
+
+    def tell(*told) -> None:
+        if not cluster.wanted():
+            raise KeyboardInterrupt
+        cluster.tell(topic, told)
+
+    train(experiment, tell)

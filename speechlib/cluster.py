@@ -1,0 +1,161 @@
+"""A Dask cluster to work on: notebooks of a batch, trainings of a sweep, shards of a pack.
+
+    dask scheduler                                              # on one machine; it prints its address
+    dask worker tcp://HOST:8786 --nworkers 4 --nthreads 1       # on every machine, in the environment of the workbook
+    python -m speechlib run --preset demo --cluster tcp://HOST:8786
+
+Workers write where they would be written here: every machine sees the same data/ and outputs/, as folders of a network
+disk are seen, under the same path. Nothing but descriptions and outcomes travels. A task whose worker dies is given to
+another one; a training then goes on from its last checkpoint.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Callable
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from . import files
+from .errors import SpeechlibError
+
+TIMEOUT = 15  # seconds that a scheduler and the first worker have to answer
+_PACKAGE = Path(__file__).parent
+
+
+class Cluster:
+    """A connection to a scheduler; a context manager.
+
+    Raises SpeechlibError where nobody answers, where no worker is there, and where one has other code or other folders.
+    """
+
+    def __init__(self, address: str, timeout: float = TIMEOUT):
+        try:
+            import distributed
+        except ImportError:
+            raise SpeechlibError("clusters need Dask: pip install -e '.[cluster]'") from None
+        try:
+            self.client = distributed.Client(address, timeout=timeout, name="speechlib")
+        except (OSError, ValueError) as error:
+            raise SpeechlibError(
+                f"no Dask scheduler answers at {address} ({error}): `dask scheduler` starts one and prints its address"
+            ) from None
+        try:
+            self._check(address, timeout)
+        except BaseException:
+            self.client.close()
+            raise
+
+    def _check(self, address: str, timeout: float) -> None:
+        try:
+            self.client.wait_for_workers(1, timeout=timeout)
+        except TimeoutError:
+            raise SpeechlibError(
+                f"the scheduler at {address} has no workers: `dask worker {address} --nthreads 1` starts one"
+            ) from None
+        ours, token = about(), files.outputs_dir() / f".cluster-{secrets.token_hex(4)}"
+        token.parent.mkdir(parents=True, exist_ok=True)
+        token.touch()
+        try:
+            answers = self.client.run(_look, str(token), on_error="return")
+        finally:
+            token.unlink()
+        for worker, answer in answers.items():
+            if isinstance(answer, Exception):
+                raise SpeechlibError(f"worker {worker} cannot use speechlib ({answer}): start it in this environment")
+            theirs, sees = answer
+            for name, value in ours.items():
+                if theirs[name] != value:
+                    raise SpeechlibError(f"{name} of worker {worker} is {theirs[name]}, here it is {value}")
+            if not sees:
+                raise SpeechlibError(f"worker {worker} does not see our {token.parent}: a network disk has to hold it")
+
+    @property
+    def n_tasks(self) -> int:
+        """How many tasks the workers do at once."""
+        return sum(self.client.nthreads().values())
+
+    @property
+    def dashboard(self) -> str:
+        """Address of the page that shows what the workers do."""
+        return self.client.dashboard_link
+
+    def submit(self, function: Callable, *arguments):
+        """The future of function(*arguments) on some worker. One that is killed with its worker is tried again."""
+        return self.client.submit(function, *arguments, pure=False)
+
+    def executor(self):
+        """The cluster as a concurrent.futures.Executor."""
+        return self.client.get_executor(pure=False)
+
+    @contextmanager
+    def listening(self, handler: Callable[[Any], None]):
+        """Yield the topic that tasks `tell`, and call handler(message) for each thing told: in the thread of the
+        connection, so it must not wait for the cluster."""
+        topic = f"speechlib-{secrets.token_hex(8)}"
+        self.client.subscribe_topic(topic, lambda event: handler(event[1]))
+        try:
+            yield topic
+        finally:
+            self.client.unsubscribe_topic(topic)
+
+    def close(self) -> None:
+        """What was submitted and is not done is not `wanted` any more."""
+        self.client.close()
+
+    def __enter__(self) -> "Cluster":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+
+def outcome(future) -> Any:
+    """The result. Raises what the task raised; SpeechlibError where its workers died, or it was cancelled."""
+    from concurrent.futures import CancelledError
+
+    from distributed import KilledWorker
+
+    try:
+        return future.result()
+    except KilledWorker:
+        raise SpeechlibError("the workers that had it died, one after the other: out of memory?") from None
+    except CancelledError as error:
+        raise SpeechlibError(f"the cluster lost it ({error}): is the scheduler still there?") from None
+
+
+def tell(topic: str, message) -> None:
+    """From within a task: to whoever listens."""
+    from distributed import get_worker
+
+    get_worker().log_event(topic, message)
+
+
+def wanted() -> bool:
+    """From within a task: False once it was cancelled, or whoever submitted it is gone."""
+    from distributed import get_worker
+
+    worker = get_worker()
+    task = worker.state.tasks.get(worker.get_current_task())
+    return task is not None and task.state == "executing"
+
+
+def about() -> dict[str, str]:
+    """What has to be the same on all machines: results must not depend on where they were made."""
+    return {
+        "the code": _digest(),
+        "the data folder": str(files.data_dir()),
+        "the outputs folder": str(files.outputs_dir()),
+    }
+
+
+@cache
+def _digest() -> str:
+    """Of the package as this process began with it."""
+    code = [path.read_bytes() for path in sorted(_PACKAGE.rglob("*.py"))]
+    return hashlib.sha256(b"".join(code)).hexdigest()[:12]
+
+
+def _look(token: str) -> tuple[dict[str, str], bool]:
+    return about(), Path(token).exists()
