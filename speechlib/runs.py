@@ -23,6 +23,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -353,9 +354,11 @@ def load_model(path: str | Path):
     """The model in a checkpoint, in eval mode, from this one file.
 
     Raises BadFile for a damaged file, another format, weights that do not fit the config they travel with, and weights
-    that are not finite.
+    that are not finite. What a config asks for is compared with what is there before any memory is taken for it.
     """
     from typing import get_type_hints
+
+    import torch
 
     from .models import MODELS
 
@@ -366,6 +369,12 @@ def load_model(path: str | Path):
         raise UnknownName("model", metadata["system"], MODELS)
     kind = MODELS[metadata["system"]]
     config = configs.from_dict(get_type_hints(kind.__init__)["config"], metadata["config"])
+    size = Path(path).stat().st_size
+    for name, value in _numbers({"config": metadata["config"], "sizes": metadata["sizes"]}):
+        if value > size:
+            raise BadFile(path, f"is too small for its config: {name} is {value:,} in a file of {size:,} bytes")
+    with torch.device("meta"):
+        check_weights(kind(config, **metadata["sizes"]), tensors, path)
     model = kind(config, **metadata["sizes"])
     load_weights(model, tensors, path)
     for name, tensor in tensors.items():
@@ -375,8 +384,26 @@ def load_model(path: str | Path):
     return model.eval()
 
 
+def _numbers(values, name: str = "") -> Iterator[tuple[str, float]]:
+    """All numbers in nested dicts and lists, with the dotted name of each."""
+    if isinstance(values, dict):
+        for key, value in values.items():
+            yield from _numbers(value, f"{name}.{key}" if name else str(key))
+    elif isinstance(values, list):
+        for value in values:
+            yield from _numbers(value, name)
+    elif isinstance(values, int | float):
+        yield name, values
+
+
 def load_weights(model, tensors: dict, path: str | Path) -> None:
     """model.load_state_dict, with an error that names the first weight that does not fit."""
+    check_weights(model, tensors, path)
+    model.load_state_dict(tensors)
+
+
+def check_weights(model, tensors: dict, path: str | Path) -> None:
+    """Raises BadFile that names the first weight whose shape is another one in the model."""
     wanted = model.state_dict()
     for name in sorted(wanted.keys() | tensors.keys()):
         here, there = wanted.get(name), tensors.get(name)
@@ -384,7 +411,6 @@ def load_weights(model, tensors: dict, path: str | Path) -> None:
             shapes = [None if tensor is None else tuple(tensor.shape) for tensor in (there, here)]
             reason = f"is of another config: {name} is {shapes[0]} there and {shapes[1]} in the model"
             raise BadFile(path, f"{reason}. Delete it and train again")
-    model.load_state_dict(tensors)
 
 
 def versions() -> dict[str, str]:

@@ -4,12 +4,13 @@ import json
 import subprocess
 import sys
 import threading
+import tracemalloc
 from dataclasses import dataclass, replace
 
 import pytest
 import torch
 
-from speechlib import configs, files, runs
+from speechlib import configs, files, presets, runs, systems
 from speechlib.errors import BadFile, SpeechlibError, UnknownName
 from speechlib.models.vqvae import VQVAE, VQVAEConfig
 
@@ -220,6 +221,30 @@ def test_weights_that_are_not_finite_are_refused(tmp_path):
     runs.save_model(path, diverged, "vqvae")
     with pytest.raises(BadFile, match=r"2 of \d+ weights of encoder.conv_1.bias that are not finite"):
         runs.load_model(path)
+
+
+@pytest.mark.parametrize("size", [10**9, 40_000])
+@pytest.mark.parametrize("where", ["config", "sizes"])
+def test_a_config_cannot_ask_for_more_than_the_file_holds(tmp_path, size, where):
+    """Sixteen gigabytes, or a loop without end, in a file that someone put on the internet."""
+    path, small = tmp_path / "model.safetensors", model()
+    metadata = {"format": 1, "system": "vqvae", "sizes": small.sizes, "config": configs.to_dict(small.config)}
+    metadata[where] |= {"channels": size} if where == "config" else {"n_features": size}
+    runs.save_tensors(path, small.state_dict(), metadata)
+    tracemalloc.start()
+    with pytest.raises(BadFile, match=rf"{size:,} in a file of|is of another config"):
+        runs.load_model(path)
+    assert tracemalloc.get_traced_memory()[1] < 50e6
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("system", presets.names())
+def test_every_model_has_an_outline_that_takes_no_memory(system):
+    """What load_model compares a file with: constructors that compute with weights would fail here."""
+    experiment = presets.get(system, "smoke")
+    with torch.device("meta"):
+        outline = systems.blank(experiment)
+    assert {parameter.device.type for parameter in outline.parameters()} == {"meta"}
 
 
 def test_checkpoints_that_cannot_be_used_say_why(tmp_path):
