@@ -104,7 +104,6 @@ def load(path: str | Path, features: FeatureConfig | None = None) -> tuple[Pack,
 def _read(path: Path) -> dict[str, np.ndarray]:
     """The arrays of a .mat file of any version."""
     from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
 
     if not path.is_file():
         raise BadFile(path, "does not exist")
@@ -116,7 +115,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
 
             with h5py.File(path) as file:  # MATLAB writes columns first: what h5py reads is transposed
                 return {name: array[()].T for name, array in file.items() if isinstance(array, h5py.Dataset)}
-    except (ValueError, TypeError, OSError, MatReadError) as error:
+    except Exception as error:  # both libraries raise whatever they stumble over
         raise BadFile(path, f"is no MATLAB file, or cut short ({error})") from None
 
 

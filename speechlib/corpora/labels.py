@@ -107,7 +107,7 @@ def read_textgrid(path: str | Path) -> Labels:
     tiers = _textgrid_tiers(path)
     labels: Labels = {}
     for name, intervals in tiers:
-        kind = name.lower().split(" - ")[-1].strip()  # MFA names the tiers of a dialogue "speaker - phones"
+        kind = str(name).lower().split(" - ")[-1].strip()  # MFA names the tiers of a dialogue "speaker - phones"
         tier = _TIERS.get(kind)
         if tier and tier not in labels:
             labels[tier] = intervals
