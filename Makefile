@@ -32,6 +32,9 @@ bench: $(READY)  ## what is fast and what is not, against its target
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN) -m pytest tests/benchmarks --benchmark-enable \
 		--benchmark-json=outputs/benchmarks/latest.json
 
+soak: $(READY)  ## fifty kills at random moments: each ends as if nobody had killed it
+	OMP_NUM_THREADS=1 SPEECHLIB_KILLS=50 $(BIN) -m pytest tests/test_kills.py
+
 lab: $(READY)  ## the notebooks in JupyterLab, to explore
 	$(BIN) -m jupyterlab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks $(ALLOW_ROOT)
 
@@ -48,4 +51,4 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(BIN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
 	@touch $@
 
-.PHONY: help workbook smoke test bench lab clean
+.PHONY: help workbook smoke test bench soak lab clean
