@@ -41,7 +41,7 @@ _smoke = replace(
     _demo,
     preset="smoke",
     model=replace(_demo.model, channels=48, dilations=(1, 2)),
-    training=replace(_demo.training, steps=150, log_every=5, validate_every=50, checkpoint_every=50),
+    training=replace(_demo.training, steps=150, batch_size=4, log_every=5, validate_every=50, checkpoint_every=50),
 )
 _paper = replace(  # ours: for corpora of many hours and voices, on a GPU
     _demo,

@@ -41,9 +41,9 @@ if TYPE_CHECKING:
 
 SHIPPED = "shipped"  # behind a system's name: the checkpoint that comes with the package
 AGAIN, CONVERTED = "said again", "in another voice"
-DISTANCES = ("log_mel_distance", "mel_cepstral_distortion", "pitch_correlation")
+DISTANCES = ("log_mel_distance", "mel_cepstral_distortion", "pitch_correlation", "pitch_kept")
 _FREEDOM = {"wavenet": {"temperature": 0.8}, "melnet": {"temperature": 0.5, "weight_temperature": 0.5}}
-_CODED = 100  # utterances at most whose codes are counted
+_CODED = 50  # utterances at most whose codes are counted
 _PLACES = 3  # of a phone in a window, at which the means of voices are taken: a voice needs no more
 
 
@@ -139,7 +139,8 @@ def compare(found: Found, judge: Trained, n: int = 6, seed: int = 0, progress: P
     The table: `sample_rate`; phone error rate with its interval (`per`, `low`, `high`) and of converted speech
     (`per_converted`); share of phones that a probe hears where they belong (`phones`); of pieces that are taken for
     their own voice (`voice`), or for the one that was asked for (`voice_converted`); correlation of log F0 (`pitch`,
-    `pitch_converted`); `mel_cepstral_distortion` and `log_mel_distance` (dB); `bits_per_second` of codes.
+    `pitch_converted`) and `pitch_kept`; `mel_cepstral_distortion` and `log_mel_distance` (dB); `bits_per_second` of
+    codes.
     """
     import pandas
 
@@ -180,8 +181,10 @@ def _marks(data: Data, names: Sequence[str], alone: bool) -> list[Piece]:
     rate, kinds = pack.config.sample_rate, [config.kind for config in pack.config.features]
     behind = "" if alone else f", {rate / 1000:g} kHz"
     pieces = []
-    ways = vocoders.rivals(pack.config_of("log_mel")) if "log_mel" in kinds else {}
-    ways = {vocoders.RECORDING: lambda clip: torch.from_numpy(clip.wave)} | ways
+    ways = {vocoders.RECORDING: lambda clip: torch.from_numpy(clip.wave)}
+    if "log_mel" in kinds:  # the better one first
+        rivals = vocoders.rivals(pack.config_of("log_mel"))
+        ways |= {way: rivals[way] for way in (vocoders.GRIFFIN_LIM, vocoders.NOISE)}
     for way, say in ways.items():
         for name in names:
             clip = _clip(data, pack.index_of(name), "log_mel" if "log_mel" in kinds else kinds[0])
@@ -253,6 +256,17 @@ def _plain(wave, n_samples: int) -> np.ndarray:
     return np.asarray(torch.as_tensor(wave).cpu(), np.float32)[:n_samples]
 
 
+def sounds(compared: Compared, n: int = 2) -> dict[str, dict[str, tuple[np.ndarray, int]]]:
+    """label -> {what is said: (wave, sample_rate)}, for players: the first n utterances again, then in other voices."""
+    names = list(dict.fromkeys(piece.utterance for piece in compared.pieces))[:n]
+    rows: dict[str, dict[str, tuple[np.ndarray, int]]] = {}
+    for piece in compared.pieces:
+        if piece.utterance in names:
+            said = piece.utterance if piece.way == AGAIN else f"{piece.utterance} as {piece.target}"
+            rows.setdefault(piece.label, {})[said] = (piece.wave, piece.sample_rate)
+    return rows
+
+
 # -- judging -----------------------------------------------------------------------------------------------------------
 
 
@@ -283,7 +297,7 @@ def _row(own: "pandas.DataFrame") -> dict[str, float]:
     row["phones"] = again["right"].sum() / again["placed"].sum() if "right" in own else np.nan
     row["voice"] = (again["heard"] == again["target"]).mean() if "heard" in own else np.nan
     row |= {"pitch": again["pitch_correlation"].mean()}
-    row |= {name: again[name].mean() for name in ("mel_cepstral_distortion", "log_mel_distance")}
+    row |= {name: again[name].mean() for name in ("pitch_kept", "mel_cepstral_distortion", "log_mel_distance")}
     if len(converted):
         row["per_converted"] = converted["errors"].sum() / converted["phones"].sum()
         row["voice_converted"] = (converted["heard"] == converted["target"]).mean()

@@ -62,6 +62,34 @@ def players(waves: Mapping, sample_rate: int, match_loudness: bool = True, capti
     return HTML(f"<table>{rows}</table>")
 
 
+def player_grid(rows: Mapping, match_loudness: bool = True) -> HTML:
+    """Clips in rows and columns: {row: {column: (wave, sample_rate)}}, each at a rate of its own.
+
+    With match_loudness all get the same RMS, as `players` has it. A row may lack columns. Raises SpeechlibError as
+    `player` does, and where there is nothing to play.
+    """
+    columns = list(dict.fromkeys(column for cells in rows.values() for column in cells))
+    if not columns:
+        raise SpeechlibError("no clips to play: player_grid needs {row: {column: (wave, sample_rate)}} with one at least")
+    rates = {(row, column): rate for row, cells in rows.items() for column, (_, rate) in cells.items()}
+    clips = {
+        (row, column): _clip(wave, rate, f"{row}: {column}")
+        for row, cells in rows.items()
+        for column, (wave, rate) in cells.items()
+    }
+    clips = _matched(clips) if match_loudness else {place: _limit(clip) for place, clip in clips.items()}
+    body = ""
+    for row, cells in rows.items():
+        sounds = (
+            _audio(clips[row, column], rates[row, column], f"{row}: {column}", "width: 190px") if column in cells else ""
+            for column in columns
+        )
+        body += f'<tr><td style="{LEFT}"><b>{escape(str(row))}</b></td>'
+        body += "".join(f'<td style="{LEFT}">{sound}</td>' for sound in sounds) + "</tr>"
+    head = "".join(f'<th style="{LEFT}; {MUTED}">{escape(str(column))}</th>' for column in columns)
+    return HTML(f'<div style="overflow-x: auto"><table><tr><th></th>{head}</tr>{body}</table></div>')
+
+
 class KeyNumbers:
     """What `key_numbers` gives: shown as a small table, and carried as NUMBERS_MIME for the index page."""
 
