@@ -43,8 +43,9 @@ SHIPPED = "shipped"  # behind a system's name: the checkpoint that comes with th
 AGAIN, CONVERTED = "said again", "in another voice"
 DISTANCES = ("log_mel_distance", "mel_cepstral_distortion", "pitch_correlation", "pitch_kept")
 _FREEDOM = {"wavenet": {"temperature": 0.8}, "melnet": {"temperature": 0.5, "weight_temperature": 0.5}}
-_CODED = 50  # utterances at most whose codes are counted
-_PLACES = 3  # of a phone in a window, at which the means of voices are taken: a voice needs no more
+_CODED = 40  # utterances at most whose codes are counted
+_MEANT = 150  # utterances at most of which the means of voices are taken, at _PLACES of each phone: a voice needs no more
+_PLACES = 3
 
 
 class Found(NamedTuple):
@@ -238,8 +239,11 @@ def _said(trained: Trained, own: Sequence[tuple[int, int]], other: Sequence[tupl
 
 def _moved(trained: Trained, other: Sequence[tuple[int, int]]) -> Iterable[torch.Tensor]:
     """Utterances of a model of windows with their latents moved to another speaker: features (C, T)."""
-    pack = trained.data.pack
-    means = attributes.attribute_means(trained, n_places=_PLACES) if other else None
+    if not other:
+        return
+    pack, train = trained.data.pack, trained.data.split["train"]
+    some = trained.data.split | {"train": train[:: max(1, len(train) // _MEANT)]}
+    means = attributes.attribute_means(trained._replace(data=trained.data._replace(split=some)), n_places=_PLACES)
     for i, target in other:
         move = attributes.Move("speaker", pack.speakers[pack.speaker[i]], pack.speakers[target])
         yield attributes.transform(trained, i, means, [move])
