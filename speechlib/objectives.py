@@ -162,8 +162,8 @@ def prior(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
 
 
 def recogniser(model: nn.Module, batch) -> dict[str, Tensor]:
-    """-log p of the phones of an utterance, summed over all ways to lay them out in time (Graves et al. 2006, eq. 14), in
-    nats per phone, and the same in bits; "blank" is the share of places at which nothing is the likeliest symbol.
+    """-log p of the phones of an utterance, summed over all ways to lay them out in time (Graves et al. 2006, eq. 14),
+    in nats per phone, and the same in bits; "blank" is the share of places at which nothing is the likeliest symbol.
 
     The batch is one of systems.recogniser.Spelled.
     """

@@ -52,7 +52,7 @@ def compared(judge, asked):
     return side_by_side.compare(side_by_side.Found(asked, {}, {}), judge, n=2)
 
 
-# -- who takes part ------------------------------------------------------------------------------------------------------
+# -- who takes part ----------------------------------------------------------------------------------------------------
 
 
 def test_without_any_run_everyone_is_missing_and_the_marks_are_heard(judge, tmp_path, monkeypatch):
@@ -105,7 +105,7 @@ def test_every_missing_system_has_something_that_makes_it(judge):
         assert system in made or presets.command(experiment).startswith(f"python -m speechlib train {system}")
 
 
-# -- what is said --------------------------------------------------------------------------------------------------------
+# -- what is said ------------------------------------------------------------------------------------------------------
 
 
 def test_nobody_has_heard_what_is_judged(judge, asked):
@@ -176,7 +176,7 @@ def test_a_codec_says_what_it_says_elsewhere(compared, asked, judge):
         assert np.corrcoef(piece.wave, other.wave.numpy())[0, 1] > 0.99
 
 
-# -- what is heard -------------------------------------------------------------------------------------------------------
+# -- what is heard -----------------------------------------------------------------------------------------------------
 
 
 def test_the_table_is_the_sheet_by_hand(compared, judge):
@@ -215,8 +215,8 @@ def test_recordings_keep_everything(compared):
 
 def test_a_corpus_of_one_voice_is_compared_without_voices(judge, asked, monkeypatch):
     """No probe of voices, and nobody to convert to."""
-    fit = listener.fit
-    monkeypatch.setattr(side_by_side.listener, "fit", lambda *given, **options: fit(*given, **options)._replace(voice=None))
+    deaf = listener.fit(judge.data.pack, judge.data.split["train"])._replace(voice=None)
+    monkeypatch.setattr(side_by_side.listener, "fit", lambda *given, **options: deaf)
     monkeypatch.setattr(side_by_side, "_another", lambda *given: pytest.fail("there is nobody else"))
     alone = asked["vqvae"].data.pack.voiced(["one"] * len(asked["vqvae"].data.pack))
     trained = asked["vqvae"]._replace(data=asked["vqvae"].data._replace(pack=alone))
@@ -227,7 +227,7 @@ def test_a_corpus_of_one_voice_is_compared_without_voices(judge, asked, monkeypa
     assert figures.ranking(made.table.to_dict("index"), made.marks).axes
 
 
-# -- shown ---------------------------------------------------------------------------------------------------------------
+# -- shown -------------------------------------------------------------------------------------------------------------
 
 
 def test_the_figure_has_a_row_for_each_and_the_best_on_top(compared):

@@ -41,7 +41,9 @@ class RecogniserConfig:
 
     def __post_init__(self):
         if self.kernel_size % 2 == 0:
-            raise SpeechlibError(f"kernel_size {self.kernel_size} is even: a frame stands in the middle of what it sees")
+            raise SpeechlibError(
+                f"kernel_size {self.kernel_size} is even: a frame stands in the middle of what it sees"
+            )
         if self.stride < 1 or not self.dilations or not self.floor > 0:
             raise SpeechlibError(
                 f"stride {self.stride}, dilations {self.dilations}, floor {self.floor} dB: wanted a stride from 1, a "

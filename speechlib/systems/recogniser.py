@@ -58,20 +58,22 @@ class Spelled(Drawn):
         if not self.said:
             told = f"{len(long)} have more than training.n_frames = {self.n_frames} frames, the others no phones"
             mend = "corpora with phones are toy, timit and what corpora.alignment has aligned"
-            raise SpeechlibError(f"none of {len(said)} utterances of pack {self.pack.name} can be spelled: {told}. {mend}")
+            raise SpeechlibError(
+                f"none of {len(said)} utterances of pack {self.pack.name} can be spelled: {told}. {mend}"
+            )
         for i, phones in self.said.items():
             places, needed = -(-int(self.pack.n_frames[i]) // self.stride), steps_needed(phones)
             if places < needed:
                 raise SpeechlibError(
                     f"{self.pack.utterances[i]} has {len(phones)} phones, which take {needed} places, in {places} "
-                    f"(every frame of {self.stride}): are its labels those of another recording? Else lower model.stride"
+                    f"(every frame of {self.stride}): are its labels of another recording? Else lower model.stride"
                 )
         self.indices = np.array(list(self.said), np.int64)
         self.order = Order(len(self.indices), self.batch_size, self.seed)
         self._number = {symbol: k for k, symbol in enumerate(self.symbols, 1)}
 
     def batch(self, n: int) -> SpelledBatch:
-        """The n-th batch, n = 0, 1, 2, ... without end. A phone that `symbols` has not is left out: it cannot be said."""
+        """The n-th batch, n = 0, 1, 2, ... without end. Phones that `symbols` has not are left out."""
         chosen = self.indices[self.order.batch(n)]
         numbers = [[self._number[s] for s in self.said[int(i)] if s in self._number] for i in chosen]
         x = [self.pack.features(int(i), self.kind) for i in chosen]
@@ -131,7 +133,9 @@ def hear(trained: Trained, wave, sample_rate: int) -> list[str]:
             "Train one at that rate: pack.sample_rate and its features"
         )
     if wave.ndim != 1 or not np.isfinite(wave).all():
-        raise SpeechlibError(f"a wave {wave.shape}, finite: {np.isfinite(wave).all()}. Wanted one channel (S,) of numbers")
+        raise SpeechlibError(
+            f"a wave {wave.shape}, finite: {np.isfinite(wave).all()}. Wanted one channel (S,) of numbers"
+        )
     x = extract(torch.from_numpy(audio.resample(wave, sample_rate, rate)), pack.config_of(trained.experiment.inputs))
     [heard] = model.read(x[None].to(device_of(model)), torch.tensor([x.shape[1]], device=device_of(model)))
     return heard
@@ -154,7 +158,7 @@ def judge(trained: Trained, spoken: Iterable[Spoken]) -> list[phone_errors.Heard
 
 
 def recordings(trained: Trained, indices: Iterable[int]) -> list[Spoken]:
-    """Utterances of the recogniser's own pack that have phones, as they were recorded: the mark for all that is made."""
+    """Utterances of the recogniser's own pack that have phones, as recorded: the mark for all that is made."""
     pack, rate = trained.data.pack, trained.data.pack.config.sample_rate
     return [Spoken(pack.wave(i), rate, found, pack.utterances[i]) for i in indices if (found := pack.phones(i))]
 

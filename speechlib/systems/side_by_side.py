@@ -31,7 +31,7 @@ from ..inversion import to_audio
 from ..models import MODELS
 from ..presets import Experiment
 from ..training import Progress
-from . import attributes, melnet, recogniser, vocoders, voices, windows
+from . import attributes, recogniser, vocoders, voices, windows
 from .codes import apart, encode, has_codes
 from .data import Data, Trained
 from .lifecycle import SYSTEMS, experiment_of, load, load_pretrained, system_of
@@ -44,7 +44,7 @@ AGAIN, CONVERTED = "said again", "in another voice"
 DISTANCES = ("log_mel_distance", "mel_cepstral_distortion", "pitch_correlation", "pitch_kept")
 _FREEDOM = {"wavenet": {"temperature": 0.8}, "melnet": {"temperature": 0.5, "weight_temperature": 0.5}}
 _CODED = 40  # utterances at most whose codes are counted
-_MEANT = 150  # utterances at most of which the means of voices are taken, at _PLACES of each phone: a voice needs no more
+_MEANT = 150  # and of which the means of voices are taken, at _PLACES of each phone: a voice needs no more
 _PLACES = 3
 
 
@@ -100,8 +100,8 @@ def find(judge: Trained) -> Found:
 
 
 def _says(system: str) -> bool:
-    module = SYSTEMS[system]
-    return any(hasattr(module, name) for name in ("vocode", "VOICING", "upsampler")) or hasattr(MODELS[system], "latents")
+    speaks = any(hasattr(SYSTEMS[system], name) for name in ("vocode", "VOICING", "upsampler"))
+    return speaks or hasattr(MODELS[system], "latents")
 
 
 def _packed_alike(experiment: Experiment, others: Iterable[Trained]) -> Data | None:

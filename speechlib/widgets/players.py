@@ -70,22 +70,15 @@ def player_grid(rows: Mapping, match_loudness: bool = True) -> HTML:
     """
     columns = list(dict.fromkeys(column for cells in rows.values() for column in cells))
     if not columns:
-        raise SpeechlibError("no clips to play: player_grid needs {row: {column: (wave, sample_rate)}} with one at least")
-    rates = {(row, column): rate for row, cells in rows.items() for column, (_, rate) in cells.items()}
-    clips = {
-        (row, column): _clip(wave, rate, f"{row}: {column}")
-        for row, cells in rows.items()
-        for column, (wave, rate) in cells.items()
-    }
-    clips = _matched(clips) if match_loudness else {place: _limit(clip) for place, clip in clips.items()}
+        raise SpeechlibError("no clips to play: player_grid needs {row: {column: (wave, sample_rate)}}, one at least")
+    given = {f"{row}: {column}": cell for row, cells in rows.items() for column, cell in cells.items()}
+    clips = {title: _clip(wave, rate, title) for title, (wave, rate) in given.items()}
+    clips = _matched(clips) if match_loudness else {title: _limit(clip) for title, clip in clips.items()}
+    sounds = {title: _audio(clips[title], rate, title, "width: 190px") for title, (_, rate) in given.items()}
     body = ""
-    for row, cells in rows.items():
-        sounds = (
-            _audio(clips[row, column], rates[row, column], f"{row}: {column}", "width: 190px") if column in cells else ""
-            for column in columns
-        )
-        body += f'<tr><td style="{LEFT}"><b>{escape(str(row))}</b></td>'
-        body += "".join(f'<td style="{LEFT}">{sound}</td>' for sound in sounds) + "</tr>"
+    for row in rows:
+        cells = "".join(f'<td style="{LEFT}">{sounds.get(f"{row}: {column}", "")}</td>' for column in columns)
+        body += f'<tr><td style="{LEFT}"><b>{escape(str(row))}</b></td>{cells}</tr>'
     head = "".join(f'<th style="{LEFT}; {MUTED}">{escape(str(column))}</th>' for column in columns)
     return HTML(f'<div style="overflow-x: auto"><table><tr><th></th>{head}</tr>{body}</table></div>')
 
