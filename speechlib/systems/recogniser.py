@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from .. import audio, objectives
 from ..batches import Drawn, Order
@@ -53,8 +54,8 @@ class Spelled(Drawn):
     def __post_init__(self):
         super().__post_init__()
         said = {i: phone_errors.said(self.pack.phones(i)) for i in self.indices.tolist()}
-        long = [i for i, phones in said.items() if phones and self.pack.n_frames[i] > self.n_frames]
-        self.said = {i: phones for i, phones in said.items() if phones and i not in set(long)}
+        long = {i for i, phones in said.items() if phones and self.pack.n_frames[i] > self.n_frames}
+        self.said = {i: phones for i, phones in said.items() if phones and i not in long}
         if not self.said:
             told = f"{len(long)} have more than training.n_frames = {self.n_frames} frames, the others no phones"
             mend = "corpora with phones are toy, timit and what corpora.alignment has aligned"
@@ -76,12 +77,10 @@ class Spelled(Drawn):
         """The n-th batch, n = 0, 1, 2, ... without end. Phones that `symbols` has not are left out."""
         chosen = self.indices[self.order.batch(n)]
         numbers = [[self._number[s] for s in self.said[int(i)] if s in self._number] for i in chosen]
-        x = [self.pack.features(int(i), self.kind) for i in chosen]
-        length, n_phones = (torch.tensor([len(row) for row in rows]) for rows in ([f.T for f in x], numbers))
-        phones = torch.zeros(len(chosen), int(n_phones.max()), dtype=torch.int64)
-        for row, known in zip(phones, numbers):
-            row[: len(known)] = torch.tensor(known)
-        inputs = torch.nn.utils.rnn.pad_sequence([f.T for f in x], batch_first=True).transpose(1, 2).contiguous()
+        frames = [self.pack.features(int(i), self.kind).T for i in chosen]  # (T, C) each
+        length, n_phones = (torch.tensor([len(row) for row in rows]) for rows in (frames, numbers))
+        inputs = pad_sequence(frames, batch_first=True).transpose(1, 2).contiguous()
+        phones = pad_sequence([torch.tensor(row, dtype=torch.int64) for row in numbers], batch_first=True)
         plain = (length, phones, n_phones, torch.from_numpy(chosen))
         return SpelledBatch(inputs, *(tensor.to(inputs.device) for tensor in plain))
 
