@@ -169,7 +169,8 @@ def recogniser(model: nn.Module, batch) -> dict[str, Tensor]:
     """
     logits, length = model(batch.inputs, batch.length)
     chances = logits.float().log_softmax(1).permute(2, 0, 1)  # (L, B, 1 + P)
-    nll = F.ctc_loss(chances, batch.phones, length, batch.n_phones, reduction="none") / batch.n_phones.clamp(min=1)
+    told = (tensor.cpu() for tensor in (chances, batch.phones, length, batch.n_phones))  # a GPU's is not repeatable
+    nll = F.ctc_loss(*told, reduction="none").to(logits.device) / batch.n_phones.clamp(min=1)
     inside = torch.arange(logits.shape[2], device=logits.device) < length[:, None]
     blank = ((logits.argmax(1) == 0) & inside).sum() / inside.sum()
     loss = nll.mean()
