@@ -124,7 +124,7 @@ def test_sentences_of_the_judge_are_better_than_none(judge, asked):
     swapped = judge._replace(data=judge.data._replace(split={"train": judge.data.split["val"], "val": []}))
     assert side_by_side.held_out(side_by_side.Found(asked, {}, {}), swapped, 2)[1] is False
     other = asked["vae"]._replace(data=asked["vae"].data._replace(split={"train": [], "val": train[:0]}))
-    with pytest.raises(SpeechlibError, match=r"no utterance is held out of all systems \(\{'vqvae': "):
+    with pytest.raises(SpeechlibError, match=r"no utterance with phones is held out of all systems \(\{'vqvae': "):
         side_by_side.held_out(side_by_side.Found({"vqvae": asked["vqvae"], "vae": other}, {}, {}), judge)
 
 
@@ -211,6 +211,15 @@ def test_recordings_keep_everything(compared):
         noise = compared.table.loc[f"{vocoders.NOISE}, {rate}"]
         assert noise["pitch_kept"] < 0.5
         assert noise["log_mel_distance"] > compared.table.loc[f"{vocoders.GRIFFIN_LIM}, {rate}", "log_mel_distance"]
+
+
+def test_a_system_that_fails_is_named(judge, asked, monkeypatch):
+    def diverged(trained, index, **options):
+        return torch.full((int(trained.data.pack.n_samples[index]),), float("nan"))
+
+    monkeypatch.setattr(side_by_side.system_of(asked["wavenet"].experiment), "vocode", diverged)
+    with pytest.raises(SpeechlibError, match=r"wavenet: .*finite: False"):
+        side_by_side.compare(side_by_side.Found({"wavenet": asked["wavenet"]}, {}, {}), judge, n=1)
 
 
 def test_a_corpus_of_one_voice_is_compared_without_voices(judge, asked, monkeypatch):

@@ -44,8 +44,7 @@ AGAIN, CONVERTED = "said again", "in another voice"
 DISTANCES = ("log_mel_distance", "mel_cepstral_distortion", "pitch_correlation", "pitch_kept")
 _FREEDOM = {"wavenet": {"temperature": 0.8}, "melnet": {"temperature": 0.5, "weight_temperature": 0.5}}
 _CODED = 40  # utterances at most whose codes are counted
-_MEANT = 150  # and of which the means of voices are taken, at _PLACES of each phone: a voice needs no more
-_PLACES = 3
+_MEANT, _PLACES = 12, 3  # utterances of each voice, and places in a phone, of which the latents' means are taken
 
 
 class Found(NamedTuple):
@@ -89,7 +88,8 @@ def find(judge: Trained) -> Found:
             experiment = presets.get(system, preset, about.corpus.name, about.corpus.root, about.seed)
             run = runs.find(experiment)
             if run is not None and run.status == "done":
-                label = ", ".join([system, *preset.split("_")[1:]])
+                variant = preset.removeprefix(about.preset).replace("_", " ").strip()
+                label = f"{system}, {variant}" if variant else system
                 trained[label] = load(run, _packed_alike(experiment_of(run), trained.values()))
             elif preset == about.preset:
                 missing[system] = experiment
@@ -113,18 +113,18 @@ def _packed_alike(experiment: Experiment, others: Iterable[Trained]) -> Data | N
 
 
 def held_out(found: Found, judge: Trained, n: int = 6) -> tuple[list[str], bool]:
-    """Up to n utterances that no system was trained on, evenly spread over them and so over voices; and whether the
-    judge was not trained on their sentences either (else there are none such, and it may know them by heart).
+    """Up to n utterances with phones that no system was trained on, evenly spread over them and so over voices; and
+    whether the judge was not trained on their sentences either (else there are none such, and it may know them).
 
     Raises SpeechlibError where every utterance was in somebody's training part.
     """
-    everyone = [_held(trained) for trained in found.trained.values()]
-    its = _held(judge)
-    common = set.intersection(*everyone) if everyone else its
+    pack, its = judge.data.pack, _held(judge)
+    everyone = [_held(trained) for trained in found.trained.values()] or [its]
+    common = {name for name in set.intersection(*everyone) if phone_errors.said(pack.phones(pack.index_of(name)))}
     chosen = sorted(common & its) or sorted(common)
     if not chosen:
         sizes = {label: len(_held(trained)) for label, trained in found.trained.items()}
-        raise SpeechlibError(f"no utterance is held out of all systems ({sizes}): are their splits not of one seed?")
+        raise SpeechlibError(f"no utterance with phones is held out of all systems ({sizes}): are their splits alike?")
     spread = np.unique(np.linspace(0, len(chosen) - 1, min(n, len(chosen))).astype(int))
     return [chosen[k] for k in spread], bool(common & its)
 
@@ -147,30 +147,29 @@ def compare(found: Found, judge: Trained, n: int = 6, seed: int = 0, progress: P
 
     names, is_new = held_out(found, judge, n)
     ear = listener.fit(judge.data.pack, judge.data.split["train"], seed=seed)
-    packed = {t.data.pack.path: t.data for t in (judge, *found.trained.values())}.values()
-    steps = len(packed) + len(found.trained)
-    pieces, rows, bits, marks = [], [], {}, {}
-    for data in packed:
-        said = _marks(data, names, alone=len({d.pack.config.sample_rate for d in packed}) == 1)
-        said = [piece for piece in said if marks.setdefault(piece.label, data) is data]
+    tell = progress or (lambda done, of, text: None)
+    rates: dict[int, Data] = {}  # the first pack of each rate, the judge's before others
+    for trained in (judge, *found.trained.values()):
+        rates.setdefault(trained.data.pack.config.sample_rate, trained.data)
+    pieces, rows, bits = [], [], {}
+    for data in rates.values():
+        said = _marks(data, names, alone=len(rates) == 1)
         pieces += said
         rows += [_judged(piece, data, judge, ear) for piece in said]
-        _tell(progress, len(marks), steps, "marks")
+    marks = tuple(dict.fromkeys(piece.label for piece in pieces))
     for done, (label, trained) in enumerate(found.trained.items(), 1):
-        said = _pieces(label, trained, names, seed)
-        pieces += said
-        rows += [_judged(piece, trained.data, judge, ear) for piece in said]
+        try:
+            said = _pieces(label, trained, names, seed)
+            pieces += said
+            rows += [_judged(piece, trained.data, judge, ear) for piece in said]
+        except SpeechlibError as error:
+            raise SpeechlibError(f"{label}: {error}") from None
         if hasattr(trained.experiment.model, "has_codes") and has_codes(trained.experiment):
             bits[label] = _bits_per_second(trained)
-        _tell(progress, len(packed) + done, steps, label)
+        tell(done, len(found.trained), label)
     sheet = pandas.DataFrame(rows)
     table = pandas.DataFrame({label: _row(own) for label, own in sheet.groupby("label", sort=False)}).T
-    return Compared(table.assign(bits_per_second=pandas.Series(bits, dtype=float)), sheet, pieces, tuple(marks), is_new)
-
-
-def _tell(progress: Progress | None, done: int, of: int, text: str) -> None:
-    if progress is not None:
-        progress(min(done, of), of, text)
+    return Compared(table.assign(bits_per_second=pandas.Series(bits, dtype=float)), sheet, pieces, marks, is_new)
 
 
 # -- saying ------------------------------------------------------------------------------------------------------------
@@ -207,13 +206,12 @@ def _pieces(label: str, trained: Trained, names: Sequence[str], seed: int) -> li
     indices = [pack.index_of(name) for name in names]
     own = [(i, int(pack.speaker[i])) for i in indices]
     other = [(i, _another(pack, s, k)) for k, (i, s) in enumerate(own)] if len(pack.speakers) > 1 else []
-    said = zip((AGAIN, CONVERTED), (own, other), _said(trained, own, other, seed))
-    return [
-        Piece(label, pack.utterances[i], way, pack.speakers[s], _plain(wave, int(pack.n_samples[i])), rate)
-        for way, asked, waves in said
-        for (i, s), wave in zip(asked, waves)
-        for rate in [pack.config.sample_rate]
-    ]
+    pieces, rate = [], pack.config.sample_rate
+    for way, asked, waves in zip((AGAIN, CONVERTED), (own, other), _said(trained, own, other, seed)):
+        for (i, s), wave in zip(asked, waves):
+            plain = np.asarray(torch.as_tensor(wave).cpu(), np.float32)[: pack.n_samples[i]]
+            pieces.append(Piece(label, pack.utterances[i], way, pack.speakers[s], plain, rate))
+    return pieces
 
 
 def _said(trained: Trained, own: Sequence[tuple[int, int]], other: Sequence[tuple[int, int]], seed: int):
@@ -241,9 +239,11 @@ def _moved(trained: Trained, other: Sequence[tuple[int, int]]) -> Iterable[torch
     """Utterances of a model of windows with their latents moved to another speaker: features (C, T)."""
     if not other:
         return
-    pack, train = trained.data.pack, trained.data.split["train"]
-    some = trained.data.split | {"train": train[:: max(1, len(train) // _MEANT)]}
-    means = attributes.attribute_means(trained._replace(data=trained.data._replace(split=some)), n_places=_PLACES)
+    pack, train = trained.data.pack, np.array(trained.data.split["train"])
+    asked = sorted({s for i, target in other for s in (int(pack.speaker[i]), target)})
+    some = np.concatenate([train[pack.speaker[train] == s][:_MEANT] for s in asked]).tolist()
+    few = trained.data._replace(split=trained.data.split | {"train": some})
+    means = attributes.attribute_means(trained._replace(data=few), n_places=_PLACES)
     for i, target in other:
         move = attributes.Move("speaker", pack.speakers[pack.speaker[i]], pack.speakers[target])
         yield attributes.transform(trained, i, means, [move])
@@ -254,10 +254,6 @@ def _another(pack, speaker: int, turn: int) -> int:
     others = [s for s in range(len(pack.speakers)) if s != speaker]
     apart = [s for s in others if pack.genders[s] != pack.genders[speaker]] or others
     return apart[turn % len(apart)]
-
-
-def _plain(wave, n_samples: int) -> np.ndarray:
-    return np.asarray(torch.as_tensor(wave).cpu(), np.float32)[:n_samples]
 
 
 def sounds(compared: Compared, n: int = 2) -> dict[str, dict[str, tuple[np.ndarray, int]]]:
