@@ -164,7 +164,7 @@ def _list(options) -> None:
 
 
 _TOLD = ("nmi", "kmeans_nmi", "bigram_diagonal", "codes_used", "perplexity", "reconstruction")
-_TOLD += ("nll", "bits", "log_mel_distance", "noise_log_mel_distance", "pitch_kept", "steps")
+_TOLD += ("phone_error_rate", "nll", "bits", "log_mel_distance", "noise_log_mel_distance", "pitch_kept", "steps")
 
 
 def _run_row(run) -> dict:

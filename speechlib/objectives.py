@@ -161,6 +161,22 @@ def prior(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     return {"loss": loss, "bits": loss / math.log(2)}
 
 
+def recogniser(model: nn.Module, batch) -> dict[str, Tensor]:
+    """-log p of the phones of an utterance, summed over all ways to lay them out in time (Graves et al. 2006, eq. 14),
+    in nats per phone, and the same in bits; "blank" is the share of places at which nothing is the likeliest symbol.
+
+    The batch is one of systems.recogniser.Spelled.
+    """
+    logits, length = model(batch.inputs, batch.length)
+    chances = logits.float().log_softmax(1).permute(2, 0, 1)  # (L, B, 1 + P)
+    told = (tensor.cpu() for tensor in (chances, batch.phones, length, batch.n_phones))  # a GPU's is not repeatable
+    nll = F.ctc_loss(*told, reduction="none").to(logits.device) / batch.n_phones.clamp(min=1)
+    inside = torch.arange(logits.shape[2], device=logits.device) < length[:, None]
+    blank = ((logits.argmax(1) == 0) & inside).sum() / inside.sum()
+    loss = nll.mean()
+    return {"loss": loss, "bits": loss / math.log(2), "blank": blank}
+
+
 def melnet(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     """-log density in nats per value of the grid, of all tiers together; padding does not count.
 

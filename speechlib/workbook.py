@@ -38,12 +38,14 @@ HINTS = {kind.__name__: kind for kind in (str, int, float, bool, list, dict)}  #
 
 @dataclass(frozen=True)
 class Notebook:
-    """`needs`: the notebooks whose runs it reads. `makes`: the system whose run it leaves behind."""
+    """`needs`: the notebooks whose runs it reads. `makes`: the system whose run it leaves behind. `after`: those whose
+    runs it reads where there are any: it waits for them, and does without where they fail."""
 
     name: str
     needs: tuple["Notebook", ...] = ()
     makes: str = ""
     folder: Path = files.ROOT / "notebooks"
+    after: tuple["Notebook", ...] = ()
 
     @property
     def path(self) -> Path:
@@ -62,7 +64,9 @@ _WINDOWS = (
     Notebook("12_wgan_on_phone_windows", makes="wgan"),
 )
 _VQVAE = Notebook("20_vqvae_on_features", makes="vqvae")
+_WAVENET = Notebook("21_wavenet", makes="wavenet")
 _CODEC = Notebook("22_vqvae_with_wavenet", makes="vqvae_wavenet")
+_CODERS = Notebook("24_wavenet_autoencoders", makes="wavenet_autoencoder")
 _MELNET = Notebook("31_melnet", makes="melnet")
 NOTEBOOKS = (  # in reading order, which is an order they can run in
     Notebook("00_start_here"),
@@ -75,10 +79,10 @@ NOTEBOOKS = (  # in reading order, which is an order they can run in
     Notebook("15_windows_compared", needs=_WINDOWS),
     Notebook("16_vae_sizes"),
     _VQVAE,
-    Notebook("21_wavenet", makes="wavenet"),
+    _WAVENET,
     _CODEC,
     Notebook("23_prior_over_codes", needs=(_CODEC,), makes="prior"),
-    Notebook("24_wavenet_autoencoders", makes="wavenet_autoencoder"),
+    _CODERS,
     Notebook("30_melnet_tier"),
     _MELNET,
     Notebook("32_melnet_studies", needs=(_MELNET,)),
@@ -87,6 +91,7 @@ NOTEBOOKS = (  # in reading order, which is an order they can run in
     Notebook("42_clustering", needs=(_VQVAE,)),
     Notebook("43_voices", needs=(_VQVAE, _CODEC)),
     Notebook("44_sweeps"),
+    Notebook("45_side_by_side", makes="recogniser", after=(*_WINDOWS, _VQVAE, _WAVENET, _CODEC, _CODERS, _MELNET)),
     Notebook("46_zerospeech"),
 )
 
@@ -237,7 +242,7 @@ def fingerprint(notebook: Notebook, values: dict[str, Any]) -> str:
     source = hashlib.sha256(notebook.path.read_bytes()).hexdigest()
     declared = parameters(notebook)
     own = assign([notebook], {name: value for name, value in values.items() if name in declared})
-    needs = [fingerprint(need, values) for need in notebook.needs]
+    needs = [fingerprint(need, values) for need in (*notebook.needs, *notebook.after)]
     return files.fingerprint(package, source, runs.versions(), own, needs)
 
 
@@ -277,11 +282,14 @@ class _Batch:
                 del self.running[notebook]
                 self.finish(notebook, record)
         for notebook in list(self.waiting):
-            needs = [need.name for need in notebook.needs if need.name in self.given]
-            states = {name: self.entries[name]["status"] for name in needs}
-            missing = [name for name, status in states.items() if status not in ("done", "cached")]
-            if any(states[name] in ("waiting", "running") for name in missing):
+            states = {
+                one.name: self.entries[one.name]["status"]
+                for one in (*notebook.needs, *notebook.after)
+                if one.name in self.given
+            }
+            if any(status in ("waiting", "running") for status in states.values()):
                 continue
+            missing = [need.name for need in notebook.needs if states.get(need.name, "done") not in ("done", "cached")]
             if missing:
                 self.finish(notebook, {"status": "not run", "exception": f"needs {missing[0]}: {states[missing[0]]}"})
             elif not force and self.is_up_to_date(notebook):
@@ -299,7 +307,13 @@ class _Batch:
             and before["fingerprint"] == self.fingerprints[notebook.name]
             and all((self.folder / f"{notebook.name}.{kind}").exists() for kind in ("ipynb", "html"))
             and (not notebook.makes or _has_run(notebook.makes, self.given[notebook.name]))
+            and before.get("read", []) == self.read(notebook)
         )
+
+    def read(self, notebook: Notebook) -> list[str]:
+        """The systems that it finds a run of, among those made by the notebooks it comes after."""
+        given = self.given[notebook.name]
+        return [other.makes for other in notebook.after if other.makes and _has_run(other.makes, given)]
 
     def start(self, notebook: Notebook, jobs: int, timeout: int) -> None:
         given = self.given[notebook.name]
@@ -319,6 +333,7 @@ class _Batch:
         else:
             self.running[notebook] = execution.RemoteProcess(job, log, self.cluster)
         entry = {"status": "running", "parameters": given, "log": f"logs/{notebook.name}.log"}
+        entry |= {"read": self.read(notebook)} if notebook.after else {}
         self.entries[notebook.name] = entry | {"fingerprint": self.fingerprints[notebook.name], "started": _now()}
         self.write()
         self.report("started", notebook.name, self.entries[notebook.name])

@@ -99,7 +99,14 @@ def test_run_passes_everything_on(workspace, capsys, monkeypatch):
     assert failed.endswith("outputs/batches/smoke/logs/02.log")
     assert summary.startswith("1 of 2 notebooks up to date: ")
     main(["run", "--from", "42", "--name", "mine"])
-    assert asked[1] == ("mine", ["42_clustering", "43_voices", "44_sweeps", "46_zerospeech"], {}, 1, False, 1800)
+    assert asked[1] == (
+        "mine",
+        ["42_clustering", "43_voices", "44_sweeps", "45_side_by_side", "46_zerospeech"],
+        {},
+        1,
+        False,
+        1800,
+    )
 
 
 def test_a_terminal_shows_what_is_under_way(workspace, capsys):

@@ -79,7 +79,7 @@ def test_pitch_of_speech_agrees_with_librosa(speech):
 
 def test_agreement_counts_what_is_kept():
     voice = np.concatenate([buzz(150, 0.5), noise(0.5)])
-    assert pitch.agreement(voice, voice, RATE) == (1.0, 1.0, 0.0)
+    assert pitch.agreement(voice, voice, RATE)[:3] == (1.0, 1.0, 0.0)
     higher = pitch.agreement(voice, np.concatenate([buzz(150 * 2 ** (30 / 1200), 0.5), noise(0.5)]), RATE)
     assert higher.cents == pytest.approx(30, abs=4)
     assert higher.kept > 0.9
@@ -96,6 +96,59 @@ def test_pitch_refuses_what_has_none():
         pitch.pitch(np.zeros(100), RATE)
     with pytest.raises(SpeechlibError, match="no voiced frame"):
         pitch.agreement(noise(), buzz(100), RATE)
+
+
+# The melody
+
+
+def sung(contour, seconds=1.2):
+    """Pulses whose log F0 is log 150 + contour(t), t from 0 to 1."""
+    t = np.arange(round(seconds * RATE)) / RATE
+    phase = np.cumsum(150 * np.exp(contour(t / seconds)) / RATE)
+    return sum(np.cos(2 * np.pi * k * phase) / k for k in range(1, 8)).astype(np.float32) / 4
+
+
+def rise_and_fall(t):
+    return 0.3 * np.sin(2 * np.pi * t)
+
+
+def test_the_melody_of_a_wave_is_its_own():
+    wave = sung(rise_and_fall)
+    assert pitch.agreement(wave, wave, RATE).correlation == pytest.approx(1)
+    assert pitch.agreement(wave, wave[: len(wave) // 2], RATE).correlation == pytest.approx(1)  # cut to the shorter
+
+
+def test_a_melody_turned_over_is_the_opposite():
+    upside_down = sung(lambda t: -rise_and_fall(t))
+    assert pitch.agreement(sung(rise_and_fall), upside_down, RATE).correlation == pytest.approx(-1, abs=0.02)
+
+
+def test_the_melody_does_not_hang_on_the_height_of_the_voice():
+    """An octave higher, in log F0: the mean of each is taken off."""
+    higher = sung(lambda t: np.log(1.8) + rise_and_fall(t))
+    found = pitch.agreement(sung(rise_and_fall), higher, RATE)
+    assert found.kept < 0.05
+    assert found.correlation == pytest.approx(1, abs=0.01)
+
+
+def test_correlation_by_hand():
+    """Over the three frames voiced in both of a longer one, taken often enough."""
+    hertz = np.tile([100.0, 200.0, 400.0, 0.0, 100.0], 4)
+    other = np.tile([100.0, 100.0, 200.0, 300.0, 0.0], 4)
+    x, y = np.array([-1.0, 0.0, 1.0]), np.array([-1 / 3, -1 / 3, 2 / 3])  # in octaves, their means taken off
+    expected = (x @ y) / np.sqrt((x @ x) * (y @ y))
+    times = np.arange(20) / 100
+    assert pitch.correlation(pitch.Pitch(hertz, times), pitch.Pitch(other, times)) == pytest.approx(expected)
+
+
+def test_a_monotone_and_a_few_frames_have_no_melody():
+    times, flat = np.arange(20) / 100, np.full(20, 120.0)
+    rising = pitch.Pitch(np.linspace(100, 200, 20), times)
+    assert np.isnan(pitch.correlation(rising, pitch.Pitch(flat, times)))
+    few = np.where(np.arange(20) < 9, rising.hertz, 0)
+    assert np.isnan(pitch.correlation(rising, pitch.Pitch(few, times)))
+    with pytest.raises(SpeechlibError, match="20 and 10 frames"):
+        pitch.correlation(rising, pitch.Pitch(flat[:10], times[:10]))
 
 
 # Bands

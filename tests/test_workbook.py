@@ -184,6 +184,32 @@ def test_what_is_unchanged_is_skipped_and_what_changed_is_not(pair):
     assert statuses("b", [replace(first, makes="vqvae")]) == ["done"]  # the run it left was deleted
 
 
+def test_a_notebook_after_others_waits_for_them_and_does_without_those_that_fail(workspace, package):
+    here = workspace / "notebooks"
+    slow = make(here, "00_slow", f"import time; time.sleep(1); open({str(workspace / 'made')!r}, 'w').close()")
+    broken = make(here, "10_broken", "1 / 0")
+    last = replace(make(here, "20_last", f"open({str(workspace / 'made')!r})"), after=(slow, broken))
+    assert statuses("b", [last, slow, broken]) == ["done", "done", "failed"]
+    assert statuses("c", [last]) == ["done"]  # those that are not in the batch are not waited for
+    before = workbook.fingerprint(last, {})
+    make(here, "00_slow", "print('other')")
+    assert workbook.fingerprint(last, {}) != before
+
+
+def test_a_notebook_after_others_runs_again_where_other_runs_are_there(workspace, package, monkeypatch):
+    here, there = workspace / "notebooks", set()
+    first = replace(make(here, "00_first", "print(1)"), makes="vqvae")
+    last = replace(make(here, "10_last", "print(2)"), after=(first,))
+    monkeypatch.setattr(workbook, "_has_run", lambda system, given: system in there)
+    assert statuses("b", [last]) == ["done"]
+    assert statuses("b", [last]) == ["cached"]
+    there.add("vqvae")  # trained since
+    assert statuses("b", [last]) == ["done"]
+    assert statuses("b", [last]) == ["cached"]
+    there.clear()  # deleted since
+    assert statuses("b", [last]) == ["done"]
+
+
 def test_fingerprint_hangs_on_source_parameters_package_and_needs(pair, package):
     first, second = pair
     seen = [workbook.fingerprint(second, {})]

@@ -11,7 +11,7 @@ from ..files import read_json, write_json
 
 TRAIN_VAL = {"train": 0.8, "val": 0.2}
 TRAIN_VAL_TEST = {"train": 0.8, "val": 0.1, "test": 0.1}
-WAYS = ("utterance", "speaker", "stratified")
+WAYS = ("utterance", "speaker", "text", "stratified")
 
 
 def split(
@@ -20,7 +20,8 @@ def split(
     """Utterance ids of every part, sorted; `parts` are shares that sum to 1 (default 80/20).
 
     by="utterance" shuffles utterances, so parts share speakers. by="speaker" shuffles speakers, so no speaker is in two
-    parts; the sexes alternate in the shuffled order, so every part has about the mixture of the whole.
+    parts; the sexes alternate in the shuffled order, so every part has about the mixture of the whole. by="text"
+    shuffles sentences, so no sentence is in two parts, whoever reads it; what has no text is a sentence of its own.
     Raises SpeechlibError for shares that do not sum to 1 and when a part would stay empty.
     """
     parts = TRAIN_VAL if parts is None else dict(parts)
@@ -32,11 +33,11 @@ def split(
     group: dict[str, str] = {}  # and what it is spread by
     for cut in cuts:
         supervision = cut.supervisions[0]
-        key = supervision.speaker if by == "speaker" else cut.id
+        key = {"speaker": supervision.speaker, "text": getattr(supervision, "text", None) or cut.id}.get(by, cut.id)
         members.setdefault(key, []).append(cut.id)
-        group[key] = {"utterance": "", "speaker": supervision.gender, "stratified": supervision.speaker}[by] or ""
+        group[key] = {"speaker": supervision.gender, "stratified": supervision.speaker}.get(by) or ""
     order = _shuffled(sorted(members), group, np.random.default_rng(seed))
-    edges = _edges(parts, len(order), "speaker" if by == "speaker" else "utterance")
+    edges = _edges(parts, len(order), by if by in ("speaker", "text") else "utterance")
     return {
         name: sorted(utterance for key in order[a:b] for utterance in members[key])
         for name, a, b in zip(parts, edges, edges[1:])
@@ -75,7 +76,7 @@ def _edges(parts: dict[str, float], n: int, by: str) -> list[int]:
     """Where each part begins and ends among n keys: shares rounded, yet nothing empty."""
     if n < len(parts):
         what = "one speaker" if (n, by) == (1, "speaker") else f"{n} {by}s"
-        advice = " Split by utterance instead." if by == "speaker" else ""
+        advice = " Split by utterance instead." if by != "utterance" else ""
         raise SpeechlibError(f"{what} cannot be split into {len(parts)} parts ({', '.join(parts)}) by {by}.{advice}")
     edges = [0, *(round(n * share) for share in np.cumsum(list(parts.values())))]
     for i in range(1, len(edges)):  # at least one each, from the left ...

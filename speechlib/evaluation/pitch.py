@@ -11,6 +11,7 @@ from ..errors import SpeechlibError
 
 LOWEST, HIGHEST = 60.0, 420.0  # hertz: voices of men to those of children
 _APERIODIC = 0.2  # YIN's threshold: the share of a frame's energy that one period of shift leaves unexplained
+_SHARED = 10  # frames that must be voiced in both waves before their contours are compared
 _QUIET = 1e-4  # of the loudest frame's energy (-40 dB): below it nothing is called voiced
 
 
@@ -27,6 +28,7 @@ class PitchAgreement(NamedTuple):
     kept: float  # share of the reference's voiced frames with the same pitch within 50 cents
     voicing: float  # share of all frames that are voiced in both or in neither
     cents: float  # median |difference| where both are voiced; NaN where that is nowhere
+    correlation: float  # of log F0 where both are voiced: see `correlation`
 
 
 def pitch(wave, sample_rate: int, step: float = 0.01) -> Pitch:
@@ -86,4 +88,23 @@ def agreement(reference, estimate, sample_rate: int) -> PitchAgreement:
         kept=float(np.sum(cents <= 50) / ours.voiced.sum()),
         voicing=float(np.mean(ours.voiced == theirs.voiced)),
         cents=float(np.median(cents)) if len(cents) else float("nan"),
+        correlation=correlation(ours, theirs),
     )
+
+
+def correlation(reference: Pitch, estimate: Pitch) -> float:
+    """Pearson's correlation of log F0 over the frames voiced in both: whether the melody is kept, each voice's own mean
+    taken off, so that it can be asked of another voice too. NaN with fewer than 10 such frames, and of a monotone.
+
+    Raises SpeechlibError for pitches of unequal length.
+    """
+    if len(reference.hertz) != len(estimate.hertz):
+        raise SpeechlibError(
+            f"pitches of {len(reference.hertz)} and {len(estimate.hertz)} frames: cut the waves to one length first"
+        )
+    both = reference.voiced & estimate.voiced
+    if both.sum() < _SHARED:
+        return float("nan")
+    x, y = (np.log(pitch.hertz[both]) - np.log(pitch.hertz[both]).mean() for pitch in (reference, estimate))
+    size = np.sqrt(np.sum(x**2) * np.sum(y**2))
+    return float(np.sum(x * y) / size) if size > 1e-9 else float("nan")

@@ -37,8 +37,9 @@ def judge(reference, estimate, config: FeatureConfig) -> dict[str, float]:
     """One vocoded wave (S,) beside its recording (S,), both cut to the shorter one.
 
     log_mel_distance (dB), mel_cepstral_distortion (dB) and spectral_convergence over the frames of speech;
-    pitch_kept, voicing (shares) and pitch_error (cents) from `pitch.agreement`, left out where the recording has no
-    voice; level (dB, 0 = as loud); clipped (share of samples at full scale). `config` is of a log_mel.
+    pitch_kept, voicing (shares), pitch_error (cents) and pitch_correlation (of log F0) from `pitch.agreement`, left out
+    where the recording has no voice; level (dB, 0 = as loud); clipped (share of samples at full scale). `config` is of
+    a log_mel.
     """
     n = min(len(reference), len(estimate))
     reference, estimate = (np.asarray(wave, dtype=np.float32)[:n] for wave in (reference, estimate))
@@ -55,6 +56,7 @@ def judge(reference, estimate, config: FeatureConfig) -> dict[str, float]:
     try:
         agreed = pitch.agreement(reference, estimate, config.sample_rate)
         found |= {"pitch_kept": agreed.kept, "voicing": agreed.voicing, "pitch_error": agreed.cents}
+        found["pitch_correlation"] = agreed.correlation
     except SpeechlibError:  # a breath, or a clip of a few milliseconds
         pass
     power = [float(np.mean(np.square(wave, dtype=np.float64))) for wave in (reference, estimate)]

@@ -8,6 +8,7 @@ from ..errors import UnknownName
 _PLACES = {
     "melnet": ("melnet", "MelNet"),
     "prior": ("prior", "Prior"),
+    "recogniser": ("recogniser", "Recogniser"),
     "vae": ("vae", "VAE"),
     "wae": ("wae", "WAE"),
     "wae_gan": ("wae", "WAEGAN"),

@@ -7,12 +7,13 @@ from typing import Any
 
 from .. import configs, timit_mat
 from ..errors import UnknownName
-from . import melnet, prior, vae, vqvae, vqvae_wavenet, wae, wavenet, wavenet_autoencoder, wgan
+from . import melnet, prior, recogniser, vae, vqvae, vqvae_wavenet, wae, wavenet, wavenet_autoencoder, wgan
 from .experiment import CorpusConfig, Experiment
 
 PRESETS: dict[str, dict[str, Experiment]] = {
     "melnet": melnet.PRESETS,
     "prior": prior.PRESETS,
+    "recogniser": recogniser.PRESETS,
     "vae": vae.PRESETS,
     "vqvae": vqvae.PRESETS,
     "vqvae_wavenet": vqvae_wavenet.PRESETS,

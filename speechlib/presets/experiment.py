@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from ..errors import SpeechlibError, UnknownName
 from ..models.melnet import MelNetConfig
 from ..models.prior import PriorConfig
+from ..models.recogniser import RecogniserConfig
 from ..models.vae import VAEConfig
 from ..models.vqvae import VQVAEConfig
 from ..models.vqvae_wavenet import VQWaveNetConfig
@@ -22,6 +23,7 @@ CODES = "codes"  # and those that the codec of `source` makes of every utterance
 ModelConfig = (
     MelNetConfig
     | PriorConfig
+    | RecogniserConfig
     | VAEConfig
     | VQVAEConfig
     | VQWaveNetConfig
@@ -40,7 +42,7 @@ class CorpusConfig:
 
 @dataclass(frozen=True)
 class SplitConfig:
-    by: str = "utterance"  # utterance; speaker: no speaker in two parts; stratified: every frequent one in all of them
+    by: str = "utterance"  # utterance; speaker, text: none in two parts; stratified: every frequent speaker in all
     parts: dict[str, float] = field(default_factory=lambda: {"train": 0.8, "val": 0.2})
     seed: int = 0
 

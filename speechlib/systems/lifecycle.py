@@ -26,6 +26,7 @@ from . import (
     melnet,
     parts,
     prior,
+    recogniser,
     vae,
     vqvae,
     vqvae_wavenet,
@@ -41,6 +42,7 @@ from .data import Data, Trained, crops, packed
 SYSTEMS: dict[str, ModuleType] = {
     "melnet": melnet,
     "prior": prior,
+    "recogniser": recogniser,
     "vae": vae,
     "vqvae": vqvae,
     "vqvae_wavenet": vqvae_wavenet,
@@ -248,12 +250,13 @@ def evaluate(trained: Trained) -> dict[str, float]:
     config, trainings = experiment.training, trained.run.parts() or [trained.run]
     frames = config.accumulate * config.batch_size * config.n_frames  # of a step
     frame_rate = trained.data.pack.config_of(experiment.frames("inputs")).frame_rate
+    own = system_of(experiment).scores(trained)
     return {
         **({} if config.part == parts.EACH else _last_terms(trained.run)),
-        **system_of(experiment).scores(trained),
+        **own,
         "parameters": sum(p.numel() for p in trained.model.parameters()),
         "steps": config.steps,
-        "audio_seconds": config.steps * frames / frame_rate,
+        "audio_seconds": own.get("audio_seconds", config.steps * frames / frame_rate),
         "train_utterances": len(split["train"]),
         "val_utterances": len(split["val"]),
         "seconds": sum(float(run.metrics("train")["seconds"].iloc[-1]) for run in trainings),

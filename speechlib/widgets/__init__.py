@@ -7,7 +7,7 @@ from .latents import interpolation_explorer
 from .listening_test import listening_test
 from .melnet import melnet_explorer, melnet_painting
 from .painting import Painting
-from .players import key_numbers, player, players
+from .players import key_numbers, player, player_grid, players
 from .priors import prior_explorer
 from .streaming import Streaming, wavenet_stream
 from .voices import voice_explorer
@@ -26,6 +26,7 @@ __all__ = [
     "melnet_explorer",
     "melnet_painting",
     "player",
+    "player_grid",
     "players",
     "prior_explorer",
     "reconstruction_explorer",

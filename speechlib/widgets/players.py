@@ -62,6 +62,27 @@ def players(waves: Mapping, sample_rate: int, match_loudness: bool = True, capti
     return HTML(f"<table>{rows}</table>")
 
 
+def player_grid(rows: Mapping, match_loudness: bool = True) -> HTML:
+    """Clips in rows and columns: {row: {column: (wave, sample_rate)}}, each at a rate of its own.
+
+    With match_loudness all get the same RMS, as `players` has it. A row may lack columns. Raises SpeechlibError as
+    `player` does, and where there is nothing to play.
+    """
+    columns = list(dict.fromkeys(column for cells in rows.values() for column in cells))
+    if not columns:
+        raise SpeechlibError("no clips to play: player_grid needs {row: {column: (wave, sample_rate)}}, one at least")
+    given = {f"{row}: {column}": cell for row, cells in rows.items() for column, cell in cells.items()}
+    clips = {title: _clip(wave, rate, title) for title, (wave, rate) in given.items()}
+    clips = _matched(clips) if match_loudness else {title: _limit(clip) for title, clip in clips.items()}
+    sounds = {title: _audio(clips[title], rate, title, "width: 190px") for title, (_, rate) in given.items()}
+    body = ""
+    for row in rows:
+        cells = "".join(f'<td style="{LEFT}">{sounds.get(f"{row}: {column}", "")}</td>' for column in columns)
+        body += f'<tr><td style="{LEFT}"><b>{escape(str(row))}</b></td>{cells}</tr>'
+    head = "".join(f'<th style="{LEFT}; {MUTED}">{escape(str(column))}</th>' for column in columns)
+    return HTML(f'<div style="overflow-x: auto"><table><tr><th></th>{head}</tr>{body}</table></div>')
+
+
 class KeyNumbers:
     """What `key_numbers` gives: shown as a small table, and carried as NUMBERS_MIME for the index page."""
 
