@@ -108,6 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("name", help="toy, vctk, librispeech, ljspeech, timit, zerospeech, folder or manifest")
     command.add_argument("--root", help="its folder (default: data/NAME)")
     command.add_argument("--download", action="store_true", help="fetch it first, where it is public")
+    command.add_argument("--items", metavar="FILE.item", help="write its phones as ABX tools read them")
 
     command = add(_submission, "a ZeroSpeech submission: look for mistakes, count its bits, pack it up")
     command.add_argument("action", choices=("validate", "bitrate", "zip"), help="zip does so only if nothing is wrong")
@@ -348,6 +349,11 @@ def _corpus(options) -> None:
     print(f"{len(corpus.cuts)} utterances; {len(corpus.skipped)} files or labels left out")
     for skipped in corpus.skipped:
         print(f"  {skipped.path}: {skipped.reason}")
+    if options.items:
+        from .corpora import items
+
+        found = items.items_of_cuts(corpus.cuts)
+        print(f"{len(found):,} items: {_short(items.write_items(found, options.items))}")
 
 
 def _submission(options) -> int:

@@ -396,6 +396,8 @@ def test_a_codec_is_two_functions(workspace, data, task):
     assert len(written) == 2
     with pytest.raises(UnknownName, match="speaker 'V009'"):
         entrant.voice(trained)(x, "V009")
+    with pytest.raises(SpeechlibError, match="this vqvae reads no voice off a reference"):
+        entrant.voice(trained, {"V001": x})
     with pytest.raises(UnknownName, match="point of a model"):
         entrant.encoder(trained, "z")
 

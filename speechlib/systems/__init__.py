@@ -29,7 +29,17 @@ from .lifecycle import (
 from .prior import code_bits
 from .probed import probe_table, represent
 from .sweeps import sweep
-from .voices import condition_use, convert, convert_file, has_voices, reconstruct, speak, speaker_vectors, voicing
+from .voices import (
+    condition_use,
+    convert,
+    convert_file,
+    has_voices,
+    reconstruct,
+    speak,
+    speaker_vectors,
+    takes_references,
+    voicing,
+)
 
 __all__ = [
     "SYSTEMS",
@@ -62,6 +72,7 @@ __all__ = [
     "speaker_vectors",
     "summary",
     "sweep",
+    "takes_references",
     "tokens",
     "train",
     "train_part",
