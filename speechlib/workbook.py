@@ -62,6 +62,7 @@ _WINDOWS = (
 )
 _VQVAE = Notebook("20_vqvae_on_features", makes="vqvae")
 _CODEC = Notebook("22_vqvae_with_wavenet", makes="vqvae_wavenet")
+_AUTOENCODERS = Notebook("24_wavenet_autoencoders", makes="wavenet_autoencoder")
 _MELNET = Notebook("31_melnet", makes="melnet")
 NOTEBOOKS = (  # in reading order, which is an order they can run in
     Notebook("00_start_here"),
@@ -77,14 +78,14 @@ NOTEBOOKS = (  # in reading order, which is an order they can run in
     Notebook("21_wavenet", makes="wavenet"),
     _CODEC,
     Notebook("23_prior_over_codes", needs=(_CODEC,), makes="prior"),
-    Notebook("24_wavenet_autoencoders", makes="wavenet_autoencoder"),
+    _AUTOENCODERS,
     Notebook("30_melnet_tier"),
     _MELNET,
     Notebook("32_melnet_studies", needs=(_MELNET,)),
     Notebook("40_codebook_map", needs=(_VQVAE,)),
     Notebook("41_alignments_and_bigrams", needs=(_VQVAE,)),
     Notebook("42_clustering", needs=(_VQVAE,)),
-    Notebook("43_voices", needs=(_VQVAE, _CODEC)),
+    Notebook("43_voices", needs=(_VQVAE, _CODEC, _AUTOENCODERS)),
     Notebook("44_sweeps"),
     Notebook("46_zerospeech"),
 )

@@ -8,6 +8,7 @@
 codebook can do, `voices` what all that speak their codes can; the other files are one system each.
 """
 
+from .beside import at_hand, convert_all
 from .codes import baseline, encode, n_codes, tokens
 from .data import Data, Trained, crops
 from .imagined import Imagined, imagine
@@ -46,12 +47,14 @@ __all__ = [
     "Data",
     "Imagined",
     "Trained",
+    "at_hand",
     "baseline",
     "blank",
     "build",
     "code_bits",
     "condition_use",
     "convert",
+    "convert_all",
     "convert_file",
     "crops",
     "describe",

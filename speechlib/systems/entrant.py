@@ -54,7 +54,7 @@ def voice(trained: Trained, references: Mapping[str, Tensor] = {}, **generation)
     @torch.inference_mode()
     def said(x: Tensor, speaker: str) -> np.ndarray:
         if speaker not in speakers and speaker not in references:
-            raise UnknownName("speaker", speaker, dict.fromkeys([*speakers, *references]))
+            raise UnknownName("speaker", speaker, {*speakers, *references})
         codes = trained.model.codes(x[None].to(device_of(trained.model)))[0].cpu().numpy()
         number = speakers.index(speaker) if speaker in speakers else NOBODY
         read = {"references": [references[speaker]]} if speaker in references else {}
