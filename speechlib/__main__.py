@@ -42,7 +42,8 @@ def _parser() -> argparse.ArgumentParser:
                          help="a parameter, for the notebooks that declare it; several are possible")  # fmt: skip
     command.add_argument("--params", metavar="FILE.yml", help="parameters as YAML; -p comes after it")
     command.add_argument("--name", help="the folder under outputs/batches (default: the preset)")
-    command.add_argument("--jobs", type=int, default=1, help="notebooks at a time (default: 1)")
+    command.add_argument("--jobs", type=int, default=1, help="notebooks at a time, each on its share of the cores, or "
+                         "on OMP_NUM_THREADS of them: 1 is best on a busy machine (default: 1)")  # fmt: skip
     command.add_argument("--force", action="store_true", help="execute what is up to date as well")
     command.add_argument("--timeout", type=int, default=1800, metavar="SECONDS", help="for one cell (default: 1800)")
 

@@ -14,7 +14,6 @@ manifest is replaced whole after every change, so a batch that was killed goes o
 import ast
 import fcntl
 import hashlib
-import os
 import re
 import time
 from collections.abc import Callable, Iterable
@@ -27,6 +26,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from . import configs, corpora, execution, files, index_page, presets, runs, timit_mat
+from .cores import usable_cores
 from .errors import BadFile, SpeechlibError, UnknownName
 
 FORMAT = 1
@@ -303,7 +303,7 @@ class _Batch:
             parameters=changed,
             timeout=timeout,
         )
-        threads = max(1, (os.cpu_count() or 1) // jobs)
+        threads = max(1, usable_cores() // jobs)
         self.running[notebook] = execution.Process(job, self.folder / "logs" / f"{notebook.name}.log", threads)
         entry = {"status": "running", "parameters": given, "log": f"logs/{notebook.name}.log"}
         self.entries[notebook.name] = entry | {"fingerprint": self.fingerprints[notebook.name], "started": _now()}
