@@ -112,7 +112,7 @@ def test_conversions_are_a_bar_for_each_codec_beside_recordings():
     for ax, key in ((voice, "target"), (words, "words")):
         bars = [patch for patch in ax.patches if patch.get_height() < 1]
         assert [bar.get_width() for bar in bars] == [results[name][key] for name in list(results)[1:]]
-        assert {bar.get_facecolor() for bar in bars} == {to_rgba(style.colour("in_wae"))}
+        assert {bar.get_facecolor() for bar in bars} == {to_rgba(style.colour("in_wae"), 0.65)}
         assert any(line.get_xdata()[0] == results["recordings"][key] for line in ax.lines)
     assert [tick.get_text() for tick in voice.get_yticklabels()] == ["in_wae", "in_wae, by number"]
     reached = [segment[:, 0].tolist() for segment in voice.collections[0].get_segments()]

@@ -12,6 +12,7 @@ from .alignment import draw_spectrogram
 from .symbols import matrix
 
 GENDERS = {"F": "#AA4499", "M": "#44AA99"}  # the colours of no system
+_PALE = 0.65  # of bars: an interval is seen on the darkest colour
 MARKS = {"source": style.REFERENCE, "target": "#D62728"}
 
 
@@ -30,7 +31,7 @@ def condition_use(tables: Mapping[str, Mapping[str, Mapping[str, float]]], units
         ways = [way for way in table["rise"].keys() if (table["rise"][way], table["high"][way]) != (0, 0)]
         rise, low, high = (np.array([table[column][way] for way in ways]) for column in ("rise", "low", "high"))
         places = np.arange(len(ways))[::-1]
-        ax.barh(places, rise, 0.65, color=style.colour(system))
+        ax.barh(places, rise, 0.65, color=style.colour(system), alpha=_PALE)
         ax.errorbar(rise, places, xerr=np.abs([rise - low, high - rise]), fmt="none", ecolor="0.2", capsize=3)
         reach = max(float(np.abs([low, high]).max(initial=0)), 1e-9)
         for y, value, right in zip(places, rise, high):
@@ -68,7 +69,7 @@ def conversions(results: Mapping[str, Mapping[str, float]], colours: Mapping[str
     places = np.arange(len(names))[::-1]
     for ax, (key, title) in zip(row[0], asked.items()):
         shares = np.array([results[name][key] for name in names])
-        ax.barh(places, shares, 0.65, color=[style.colour(colours.get(name, name)) for name in names])
+        ax.barh(places, shares, 0.65, color=[style.colour(colours.get(name, name)) for name in names], alpha=_PALE)
         if key == "target":
             low, high = (np.array([results[name][end] for name in names]) for end in ("low", "high"))
             ax.errorbar(shares, places, xerr=np.abs([shares - low, high - shares]), fmt="none", ecolor="0.2", capsize=3)

@@ -20,7 +20,7 @@ from .data import Trained
 from .lifecycle import load
 from .voices import convert, takes_references, voicing
 
-NOBODY = -1
+NOBODY = -1  # as a speaker's number: none of those that it was trained with
 
 
 def at_hand(experiments: Mapping[str, Experiment], pack: Pack) -> tuple[dict[str, Trained], dict[str, str]]:

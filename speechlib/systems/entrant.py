@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from ..errors import SpeechlibError, UnknownName
+from .beside import NOBODY
 from .codes import has_codes
 from .data import Trained, device_of
 from .voices import speak, takes_references
 
 POINTS = ("z_q", "z_e", "codes")
-NOBODY = -1  # no speaker of the training
 
 
 def encoder(trained: Trained, point: str = "z_q") -> Callable[[Tensor], np.ndarray]:
