@@ -43,7 +43,12 @@ def _parser() -> argparse.ArgumentParser:
                          help="a parameter, for the notebooks that declare it; several are possible")  # fmt: skip
     command.add_argument("--params", metavar="FILE.yml", help="parameters as YAML; -p comes after it")
     command.add_argument("--name", help="the folder under outputs/batches (default: the preset)")
-    command.add_argument("--jobs", type=int, help="notebooks at a time (default: 1, or as many as the cluster takes)")
+    command.add_argument(
+        "--jobs",
+        type=int,
+        help="notebooks at a time, each on its share of the cores, or on "
+        "OMP_NUM_THREADS of them: 1 is best on a busy machine (default: 1, or what the cluster takes)",
+    )
     command.add_argument("--cluster", metavar="tcp://HOST:PORT", help="execute them on the workers of a Dask cluster")
     command.add_argument("--force", action="store_true", help="execute what is up to date as well")
     command.add_argument("--timeout", type=int, default=1800, metavar="SECONDS", help="for one cell (default: 1800)")
@@ -111,6 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("name", help="toy, vctk, librispeech, ljspeech, timit, zerospeech, folder or manifest")
     command.add_argument("--root", help="its folder (default: data/NAME)")
     command.add_argument("--download", action="store_true", help="fetch it first, where it is public")
+    command.add_argument("--items", metavar="FILE.item", help="write its phones as ABX tools read them")
 
     command = add(_submission, "a ZeroSpeech submission: look for mistakes, count its bits, pack it up")
     command.add_argument("action", choices=("validate", "bitrate", "zip"), help="zip does so only if nothing is wrong")
@@ -365,6 +371,11 @@ def _corpus(options) -> None:
     print(f"{len(corpus.cuts)} utterances; {len(corpus.skipped)} files or labels left out")
     for skipped in corpus.skipped:
         print(f"  {skipped.path}: {skipped.reason}")
+    if options.items:
+        from .corpora import items
+
+        found = items.items_of_cuts(corpus.cuts)
+        print(f"{len(found):,} items: {_short(items.write_items(found, options.items))}")
 
 
 def _submission(options) -> int:

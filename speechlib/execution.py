@@ -158,7 +158,11 @@ def _one_line(text: str, limit: int = 300) -> str:
 
 
 class Process:
-    """The runner's hold on a notebook that executes elsewhere."""
+    """The runner's hold on a notebook that executes elsewhere.
+
+    `threads`: OMP_NUM_THREADS of its kernel, unless whoever started the runner has set that (on a busy machine 1 may be
+    ten times as quick as all cores).
+    """
 
     def __init__(self, job: Job, log: Path, threads: int):
         Path(job.record).unlink(missing_ok=True)  # of an earlier execution

@@ -121,6 +121,12 @@ class Pack:
             )
         return self._index[utterance]
 
+    def speaker_index(self, name: str) -> int:
+        """The number of a speaker, an index into `speakers`. Raises UnknownName."""
+        if name not in self.speakers:
+            raise UnknownName(f"speaker of pack {self.name}", name, self.speakers)
+        return self.speakers.index(name)
+
     def audio(self, i: int) -> torch.Tensor:
         """int16 (S,)."""
         return self.samples[self.first_sample[i] : self.first_sample[i] + self.n_samples[i]]

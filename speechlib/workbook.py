@@ -14,7 +14,6 @@ manifest is replaced whole after every change, so a batch that was killed goes o
 import ast
 import fcntl
 import hashlib
-import os
 import re
 import time
 from collections.abc import Callable, Iterable
@@ -28,6 +27,7 @@ import yaml
 
 from . import configs, corpora, execution, files, index_page, presets, runs, timit_mat
 from .cluster import Cluster
+from .cores import usable_cores
 from .errors import BadFile, SpeechlibError, UnknownName
 
 FORMAT = 1
@@ -66,7 +66,7 @@ _WINDOWS = (
 _VQVAE = Notebook("20_vqvae_on_features", makes="vqvae")
 _WAVENET = Notebook("21_wavenet", makes="wavenet")
 _CODEC = Notebook("22_vqvae_with_wavenet", makes="vqvae_wavenet")
-_CODERS = Notebook("24_wavenet_autoencoders", makes="wavenet_autoencoder")
+_AUTOENCODERS = Notebook("24_wavenet_autoencoders", makes="wavenet_autoencoder")
 _MELNET = Notebook("31_melnet", makes="melnet")
 NOTEBOOKS = (  # in reading order, which is an order they can run in
     Notebook("00_start_here"),
@@ -82,16 +82,18 @@ NOTEBOOKS = (  # in reading order, which is an order they can run in
     _WAVENET,
     _CODEC,
     Notebook("23_prior_over_codes", needs=(_CODEC,), makes="prior"),
-    _CODERS,
+    _AUTOENCODERS,
     Notebook("30_melnet_tier"),
     _MELNET,
     Notebook("32_melnet_studies", needs=(_MELNET,)),
     Notebook("40_codebook_map", needs=(_VQVAE,)),
     Notebook("41_alignments_and_bigrams", needs=(_VQVAE,)),
     Notebook("42_clustering", needs=(_VQVAE,)),
-    Notebook("43_voices", needs=(_VQVAE, _CODEC)),
+    Notebook("43_voices", needs=(_VQVAE, _CODEC, _AUTOENCODERS)),
     Notebook("44_sweeps"),
-    Notebook("45_side_by_side", makes="recogniser", after=(*_WINDOWS, _VQVAE, _WAVENET, _CODEC, _CODERS, _MELNET)),
+    Notebook(
+        "45_side_by_side", makes="recogniser", after=(*_WINDOWS, _VQVAE, _WAVENET, _CODEC, _AUTOENCODERS, _MELNET)
+    ),
     Notebook("46_zerospeech"),
 )
 
@@ -329,7 +331,7 @@ class _Batch:
         )
         log = self.folder / "logs" / f"{notebook.name}.log"
         if self.cluster is None:
-            self.running[notebook] = execution.Process(job, log, max(1, (os.cpu_count() or 1) // jobs))
+            self.running[notebook] = execution.Process(job, log, max(1, usable_cores() // jobs))
         else:
             self.running[notebook] = execution.RemoteProcess(job, log, self.cluster)
         entry = {"status": "running", "parameters": given, "log": f"logs/{notebook.name}.log"}

@@ -337,7 +337,7 @@ def test_targets_have_a_reference(data, tmp_path):
     found = submission.references(voices, ["V001", "V002"], "mfcc", {"V002": name})
     assert torch.equal(found["V002"], voices.features(voices.index_of(name), "mfcc"))
     assert torch.equal(found["V001"], voices.features(longest, "mfcc"))
-    with pytest.raises(UnknownName, match="target speaker 'V003'"):
+    with pytest.raises(UnknownName, match="speaker of pack .* 'V003'"):
         submission.references(voices, ["V003"], "mfcc")
     with pytest.raises(SpeechlibError, match=f"{name} is spoken by V002, not by V001"):
         submission.references(voices, ["V001"], "mfcc", {"V001": name})
@@ -396,6 +396,8 @@ def test_a_codec_is_two_functions(workspace, data, task):
     assert len(written) == 2
     with pytest.raises(UnknownName, match="speaker 'V009'"):
         entrant.voice(trained)(x, "V009")
+    with pytest.raises(SpeechlibError, match="this vqvae reads no voice off a reference"):
+        entrant.voice(trained, {"V001": x})
     with pytest.raises(UnknownName, match="point of a model"):
         entrant.encoder(trained, "z")
 

@@ -9,6 +9,7 @@ import pytest
 
 from speechlib import audio, presets, runs, systems, workbook
 from speechlib.__main__ import _Console, main
+from speechlib.corpora import items
 
 SMALL = {"training.steps": 2, "training.validate_every": 2, "training.checkpoint_every": 2}
 
@@ -119,6 +120,16 @@ def test_a_terminal_shows_what_is_under_way(workspace, capsys):
     lines = [line.strip() for line in capsys.readouterr().out.replace("\n", "\r\033[K").split("\r\033[K")]
     assert lines[1:3] == ["00_start_here cell 0/? 0:00", "00_start_here cell 2/9 1:01"]
     assert lines[3].split() == ["00_start_here", "done", "1:05", "1", "MB"]
+
+
+def test_the_phones_of_a_corpus_are_written_as_items(voices, tones, tmp_path, capsys):
+    wanted = ["corpus", "folder", "--items", str(tmp_path / "mine.item"), "--root"]
+    assert main([*wanted, str(voices / "folder")]) == 0
+    found = items.read_items(tmp_path / "mine.item")
+    assert f"{len(found):,} items: {tmp_path / 'mine.item'}" in capsys.readouterr().out
+    assert set(found["speaker"]) == {"adam", "anika"}
+    assert main([*wanted, str(tones)]) == 2
+    assert "has three phones in a row" in capsys.readouterr().err
 
 
 def test_corpus_lists_speakers_and_what_was_left_out(tones, capsys):

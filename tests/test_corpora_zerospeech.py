@@ -10,7 +10,7 @@ import torch
 from scipy.signal import freqz, lfilter
 
 from speechlib import audio, corpora, features, mu_law, packs
-from speechlib.corpora import splits, zerospeech
+from speechlib.corpora import items, splits, zerospeech
 from speechlib.corpora.zerospeech import Spoken
 from speechlib.errors import BadFile, SpeechlibError
 from speechlib.features import FeatureConfig
@@ -180,7 +180,11 @@ def test_without_the_licensed_data_it_says_where_they_are_to_be_had(tmp_path, mi
         ("2019/english/synthesis.txt", "only/a/path\n", r"line 1.*expected `path target`"),
         ("share/2019/english/bitrate_filelist.txt", "a.txt 1\nb.txt\n", r"line 2.*expected `name.txt seconds`"),
         ("share/2019/english/bitrate_filelist.txt", "a.txt long\n", "line 1"),
-        ("2019/ABXTasks/english.item", "#file onset\nx 0.1 late iy\n", r"line 2.*expected `file onset offset phone"),
+        (
+            "2019/ABXTasks/english.item",
+            "#file onset\nx 0.1 late iy\n",
+            r"line 1.*has no offset, #phone",
+        ),
     ],
 )
 def test_lists_that_are_none(root, name, text, told):
@@ -236,6 +240,30 @@ def test_any_corpus_can_be_laid_out(tmp_path):
         zerospeech.lay_out(corpus, tmp_path / "laid", judged=2)
     with pytest.raises(SpeechlibError, match="5 speakers"):
         zerospeech.lay_out(corpus, tmp_path / "more", judged=4)
+
+
+def test_items_that_are_laid_out_are_those_of_the_corpus_without_stress(tmp_path):
+    """One rule for both: stress is no phone; nothing unlabelled between three phones in a row; silence is none."""
+    labelled_folder(tmp_path / "mine")
+    spoken = ("0 1600 sil", "1600 3200 s", "3200 4800 AH0", "4800 6400 t", "6480 8000 AH1")
+    for k in (3, 4):
+        lines(tmp_path / f"mine/voice{k}/voice{k}_0.phn", *spoken)
+    corpus = corpora.load("folder", tmp_path / "mine")
+    home = zerospeech.lay_out(corpus, tmp_path / "laid", "mine", judged=2, utterances=1)
+    laid = items.read_items(zerospeech.item_file(home))
+    judged = [cut for cut in corpus.cuts if cut.id.endswith(("voice3_0", "voice4_0"))]
+    own = items.items_of_cuts(judged)
+    columns = ["onset", "offset", "phone", "previous", "next"]
+    assert laid[columns].to_numpy().tolist() == own[columns].to_numpy().tolist() == [[0.2, 0.3, "AH", "s", "t"]] * 2
+
+
+def test_without_three_phones_in_a_row_there_is_no_item_file(tmp_path):
+    labelled_folder(tmp_path / "mine")
+    for path in (tmp_path / "mine").rglob("*.phn"):
+        lines(path, "0 1600 sil", "1600 3200 s", "3200 8000 sil")
+    home = zerospeech.lay_out(corpora.load("folder", tmp_path / "mine"), tmp_path / "laid", "mine", judged=2)
+    assert zerospeech.item_file(home) is None
+    assert corpora.load("zerospeech", home / "test").cuts
 
 
 def test_names_of_speakers_to_learn_from_do_not_reach_those_of_the_test(tmp_path):

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgba
 
 from speechlib.figures import style, voices
 
@@ -97,3 +98,32 @@ def test_voices_stand_side_by_side_with_source_and_target_marked(n):
     # every column says what its axis is, at its last panel
     written = [ax for ax in shown if ax.get_xlabel() == "time (s)"]
     assert len(written) == min(n, 4)
+
+
+def test_conversions_are_a_bar_for_each_codec_beside_recordings():
+    results = {
+        "recordings": {"target": 0.9, "low": 0.8, "high": 0.95, "words": 0.8},
+        "in_wae": {"target": 0.5, "low": 0.3, "high": 0.7, "words": 0.6},
+        "in_wae, by number": {"target": 0.25, "low": 0.1, "high": 0.5, "words": 0.4},
+    }
+    figure = voices.conversions(results, {"in_wae, by number": "in_wae"})
+    figure.draw_without_rendering()
+    voice, words = figure.axes
+    for ax, key in ((voice, "target"), (words, "words")):
+        bars = [patch for patch in ax.patches if patch.get_height() < 1]
+        assert [bar.get_width() for bar in bars] == [results[name][key] for name in list(results)[1:]]
+        assert {bar.get_facecolor() for bar in bars} == {to_rgba(style.colour("in_wae"), 0.65)}
+        assert any(line.get_xdata()[0] == results["recordings"][key] for line in ax.lines)
+    assert [tick.get_text() for tick in voice.get_yticklabels()] == ["in_wae", "in_wae, by number"]
+    reached = [segment[:, 0].tolist() for segment in voice.collections[0].get_segments()]
+    assert np.asarray(reached) == pytest.approx(np.array([[0.3, 0.7], [0.1, 0.5]]))
+    without = {name: row | {"words": float("nan")} for name, row in results.items()}
+    assert len(voices.conversions(without).axes) == 1
+
+
+def test_the_use_of_the_condition_by_many_stands_in_rows_of_two():
+    table = {"rise": {"a": 0.0, "b": 1.0}, "low": {"a": 0.0, "b": 0.5}, "high": {"a": 0.0, "b": 1.5}}
+    figure = voices.condition_use({name: table for name in "vwx"}, dict.fromkeys("vwx", "bits"))
+    figure.draw_without_rendering()
+    assert [ax.get_title() for ax in figure.axes] == ["v", "w", "x", ""]
+    assert not figure.axes[3].axison

@@ -1,14 +1,15 @@
 """MelNet tier by tier: one run with a folder for each, resumed, put together, and the same as trained in company."""
 
 import json
+import shlex
 import shutil
 from dataclasses import replace
 
 import pytest
 import torch
 
-from speechlib import objectives, presets, runs, systems, training
-from speechlib.__main__ import main
+from speechlib import objectives, presets, pretrained, runs, systems, training
+from speechlib.__main__ import _experiments, _parser, main
 from speechlib.errors import BadFile, SpeechlibError
 from speechlib.models.melnet import MelNet
 from speechlib.presets.melnet import PRESETS, architecture
@@ -71,6 +72,26 @@ def test_a_tier_alone_learns_what_it_learns_in_company(whole, place):
     log = together.run.metrics()
     for number, part in enumerate(alone.run.parts(), 1):
         assert part.metrics()[f"tier_{number}"].tolist() == log[f"tier_{number}"].tolist()
+
+
+def test_a_run_of_parts_is_released_once_all_are_done(whole, place, monkeypatch, capsys):
+    monkeypatch.setattr(pretrained, "FOLDER", place)
+    assert main(["release", str(whole.run.path), "tiers"]) == 0
+    card = pretrained.card("tiers")
+    assert (card["step"], card["steps"]) == (18, 18)
+    last = [part.metrics("validation").iloc[-1] for part in whole.run.parts()]
+    assert card["seconds"] == sum(terms["seconds"] for terms in last)
+    assert "loss" not in card["validation"]  # which each has, and means another thing
+    for k, terms in enumerate(last, 1):
+        assert card["validation"][f"tier_{k}"] == terms[f"tier_{k}"]
+    loaded = runs.load_model(pretrained.path("tiers")).state_dict()
+    for name, weight in whole.model.state_dict().items():
+        torch.testing.assert_close(loaded[name], weight, atol=1e-3, rtol=1e-3)
+    (told,) = _experiments(_parser().parse_args(shlex.split(card["command"])[3:]))
+    assert told == experiment(**EACH)
+    part = systems.train_part(experiment(**EACH, **{"training.steps": 2}), "tier_1", data=whole.data)
+    with pytest.raises(SpeechlibError, match=r"once all its parts are done \(tier_1 done\): train on"):
+        pretrained.release(runs.open(part.path.parent), "early", "command")
 
 
 def test_clipping_is_what_company_changes(place, whole):

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from speechlib import index_page, workbook
+from speechlib import corpora, index_page, workbook
+from speechlib.corpora import zerospeech
 
 pytestmark = [pytest.mark.notebooks, pytest.mark.timeout(1500)]
 NAMES = [notebook.name for notebook in workbook.NOTEBOOKS]
@@ -106,6 +107,48 @@ def test_codes_are_read_of_any_codec(smoke_batch, batch):
         [numbers] = [data for data in outputs(folder, name, "key-numbers") if index_page.NUMBERS_MIME in data]
         assert numbers[index_page.NUMBERS_MIME]
         test_its_sounds_are_sounds(folder, name)
+
+
+def told(folder: Path, name: str) -> str:
+    """All that a notebook printed."""
+    cells = nbformat.read(folder / f"{name}.ipynb", as_version=4).cells
+    return "".join(o.text for cell in cells for o in cell.get("outputs", []) if o.output_type == "stream")
+
+
+def test_of_one_voice_what_is_missing_is_said_and_the_rest_is_measured(smoke_batch, batch, voices):
+    """Notebooks 24 and 42: nobody to turn into, no triples across speakers."""
+    command = [sys.executable, "-m", "speechlib", "run", "--preset", "smoke", "--only", "20", "24", "42"]
+    command += ["-p", "corpus", "folder", "-p", "corpus_root", str(voices / "folder" / "adam"), "--name", "alone"]
+    result = subprocess.run(command, env=smoke_batch, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    folder = batch.with_name("alone")
+    autoencoders, clustering = (told(folder, name) for name in ("24_wavenet_autoencoders", "42_clustering"))
+    assert "nothing across speakers: no triple can be made" in autoencoders
+    assert "adam is the only voice here" in autoencoders
+    assert "context any, across speakers: no triple can be made" in clustering
+    for name, key in (
+        ("24_wavenet_autoencoders", "ABX within speakers, IN (%)"),
+        ("42_clustering", "ABX error of z_e (%)"),
+    ):
+        [numbers] = [data for data in outputs(folder, name, "key-numbers") if index_page.NUMBERS_MIME in data]
+        assert key in numbers[index_page.NUMBERS_MIME]
+
+
+def test_a_language_without_items_has_a_bit_rate_and_no_abx_error(smoke_batch, batch, tmp_path):
+    toy = corpora.load("toy", Path(smoke_batch["SPEECHLIB_DATA"]) / "toy")
+    home = zerospeech.lay_out(toy, tmp_path / "laid", "surprise", utterances=8, spoken=2)
+    zerospeech.item_file(home).unlink()
+    command = [sys.executable, "-m", "speechlib", "run", "--preset", "smoke", "--only", "46", "--name", "surprise"]
+    result = subprocess.run(
+        [*command, "-p", "challenge_root", str(home)], env=smoke_batch, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    folder = batch.with_name("surprise")
+    assert "ABXTasks/surprise.item is not there: no ABX error" in told(folder, "46_zerospeech")
+    [numbers] = [d for d in outputs(folder, "46_zerospeech", "key-numbers") if index_page.NUMBERS_MIME in d]
+    found = numbers[index_page.NUMBERS_MIME]
+    assert found["bits per second of the codes"] > 0
+    assert not [name for name in found if "ABX" in name or "phones" in name]
 
 
 def test_a_second_batch_has_nothing_to_do(smoke_batch, batch, entries):

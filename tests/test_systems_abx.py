@@ -95,10 +95,39 @@ def test_one_speaker_is_compared_with_themselves_and_has_no_interval(trained):
     compared = abx.compare(alone, context="any", max_size_group=6)
     assert list(compared.table) == ["rows per second", "within", "above"]
     assert set(compared.cells["mfcc"]) == {"within"}
+    assert list(compared.missing) == ["across"]
+    assert "1 speakers" in compared.missing["across"]
+    pd.testing.assert_series_equal(compared.errors, compared.table["within"])
+    assert compared.main_cells("mfcc") is compared.cells["mfcc"]["within"]
     with pytest.raises(NoTriples, match="43 phones, 1 speakers"):
         abx.compare(alone)  # no context of this little corpus has two phones, and one of them twice
-    assert list(abx.in_contexts(alone, at_most=6)) == ["any"]
-    pd.testing.assert_frame_equal(abx.in_contexts(alone, at_most=6)["any"].table, compared.table)
+
+
+def test_what_has_no_triples_is_missing_and_the_rest_is_there(trained):
+    """Of one speaker nothing across speakers and nothing within contexts; of no phones nothing at all."""
+    pack = trained.data.pack
+    some = [i for i in trained.data.split["val"] if pack.speaker[i] == 0]
+    alone = trained._replace(data=trained.data._replace(split={"val": some}))
+    found = abx.in_contexts(alone, at_most=6)
+    pd.testing.assert_frame_equal(found["any"].table, abx.compare(alone, context="any", max_size_group=6).table)
+    nothing = found["within"]
+    assert list(nothing.missing) == ["across", "within"]
+    assert (len(nothing.errors), nothing.main_cells("z_e"), list(nothing.table.index)) == (
+        0,
+        None,
+        ["mfcc", "z_e", "z_q"],
+    )
+    assert abx.voices(nothing).empty
+    both = abx.in_contexts(trained, contexts=["any"], at_most=6)
+    assert list(both) == ["any"]
+    assert both["any"].missing == {}
+    pd.testing.assert_series_equal(both["any"].errors, both["any"].table["across"])
+    silent = pack.voiced([pack.speakers[s] for s in pack.speaker])
+    silent.phones = lambda i: []
+    none = abx.in_contexts(trained._replace(data=trained.data._replace(pack=silent)))
+    for one in none.values():
+        assert (one.table.empty, len(one.errors), one.main_cells("codes")) == (True, 0, None)
+        assert "has three phones in a row" in one.missing["across"] == one.missing["within"]
 
 
 def test_systems_without_a_row_per_time_step_are_refused(trained):

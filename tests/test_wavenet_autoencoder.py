@@ -757,6 +757,29 @@ def test_a_target_utterance_gives_its_voice(trained):
         systems.convert(codec, [(1, 0), (2, 0)], 0.25, references=[5])
 
 
+def test_a_voice_of_an_entry_is_read_off_its_reference(trained):
+    """WA-13. Names of the training keep their number beside it; of a stranger only the reference is known."""
+    codec, plain = trained["smoke"], trained["smoke_plain"]
+    pack = codec.data.pack
+    x, reference = pack.features(1, "mfcc")[:, :26], pack.features(60, "mfcc")
+    codes = codec.model.codes(x[None])[0].detach().numpy()
+    said = entrant.voice(codec, {"adam": reference, "stranger": reference})
+    for name, number in (("adam", pack.speakers.index("adam")), ("stranger", -1)):
+        (expected,) = systems.speak(codec, [codes], [number], references=[reference])
+        assert np.array_equal(said(x, name), expected.numpy())
+    (by_number,) = systems.speak(codec, [codes], [pack.speakers.index("anika")])
+    assert np.array_equal(said(x, "anika"), by_number.numpy())
+    with pytest.raises(UnknownName, match="'nobody'.*There are: adam, anika, stranger"):
+        said(x, "nobody")
+    assert (systems.takes_references(codec), systems.takes_references(plain)) == (True, False)
+    for call in (
+        lambda: entrant.voice(plain, {"adam": reference}),
+        lambda: systems.speak(plain, [codes], [0], references=[reference]),
+    ):
+        with pytest.raises(SpeechlibError, match="this wavenet_autoencoder reads no voice off a reference"):
+            call()
+
+
 def test_a_recording_of_anyone_is_said_by_the_speakers(trained, tmp_path):
     codec = trained["smoke"]
     name = codec.data.pack.utterances[1]

@@ -147,6 +147,27 @@ def test_index_links_lead_somewhere(outcomes):
         assert [link for link in links if not (page.parent / link).exists()] == []
 
 
+# Threads
+
+THREADS = """
+import os
+print("threads", os.environ["OMP_NUM_THREADS"])
+"""
+
+
+@pytest.mark.parametrize(("jobs", "own", "expected"), [(2, None, "3"), (8, None, "1"), (2, "5", "5")])
+def test_kernels_share_the_cores_unless_their_user_says_otherwise(workspace, monkeypatch, jobs, own, expected):
+    """Six cores: three for each of two notebooks, at least one for each of eight."""
+    monkeypatch.setattr(workbook, "usable_cores", lambda: 6)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if own:
+        monkeypatch.setenv("OMP_NUM_THREADS", own)
+    told = make(workspace / "notebooks", "00_told", THREADS)
+    assert statuses("threads", [told], jobs=jobs) == ["done"]
+    executed = nbformat.read(workbook.folder("threads") / "00_told.ipynb", as_version=4)
+    assert [o.text for cell in executed.cells for o in cell.get("outputs", [])] == [f"threads {expected}\n"]
+
+
 # What is up to date
 
 

@@ -143,9 +143,7 @@ def references(
     """
     found = {}
     for target in targets:
-        if target not in pack.speakers:
-            raise UnknownName("target speaker", target, pack.speakers)
-        own = np.flatnonzero(pack.speaker == pack.speakers.index(target))
+        own = np.flatnonzero(pack.speaker == pack.speaker_index(target))
         i = pack.index_of(chosen[target]) if target in chosen else int(own[np.argmax(pack.n_samples[own])])
         if i not in own:
             raise SpeechlibError(f"{chosen[target]} is spoken by {pack.speakers[pack.speaker[i]]}, not by {target}")

@@ -1,7 +1,7 @@
 """Phone and word times as people keep them beside their recordings: TextGrid, TIMIT .phn/.wrd, .lab, phone json.
 
 Every reader answers {"phone": [...], "word": [...]} with the tiers the file has, as intervals in seconds with the
-file's own symbols. Nothing is renamed here: `strip_stress` and SILENCES serve those who compare symbols.
+file's own symbols. Nothing is renamed here: `bare` and SILENCES serve those who compare symbols.
 """
 
 import json
@@ -28,6 +28,7 @@ _SILENT = "- _ _: # h# #h sil sp pau epi silence <sil> <s> </s> <eps> <p:>".spli
 SILENCES = frozenset(["", *_SILENT, *(symbol.upper() for symbol in _SILENT)])
 """Symbols that mean "nobody speaks", over the conventions of TIMIT, HTS, Kaldi, MFA, PocketSphinx and espeak."""
 
+UNLABELLED = ("", "-", "'")  # marks without a phone in alignments of VCTK; its source system skips them too
 SUFFIXES = (".phn", ".wrd", ".textgrid", ".lab", ".phone.json")
 
 
@@ -35,6 +36,11 @@ def strip_stress(symbol: str) -> str:
     """A phone without the stress digit of ARPAbet or the stress mark of IPA: AH0 -> AH, ˈa -> a."""
     bare = symbol.strip("ˈˌ'%,")
     return bare[:-1] if len(bare) > 1 and bare[-1] in "012" and bare[:-1].isalpha() else bare or symbol
+
+
+def bare(symbol: str) -> str | None:
+    """A label's phone without its stress mark; None for a mark that is no phone."""
+    return None if symbol in UNLABELLED else strip_stress(symbol)
 
 
 def read(path: str | Path, sample_rate: int) -> Labels:

@@ -10,7 +10,6 @@ from ..errors import BadFile, SpeechlibError, UnknownName
 from ..files import read_json, write_json
 
 TRAIN_VAL = {"train": 0.8, "val": 0.2}
-TRAIN_VAL_TEST = {"train": 0.8, "val": 0.1, "test": 0.1}
 WAYS = ("utterance", "speaker", "text", "stratified")
 
 

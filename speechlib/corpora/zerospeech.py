@@ -18,17 +18,22 @@ A speaker is what stands before the "_" of a name. custom holds language, part (
 """
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import soundfile
 
 from .. import audio
 from ..errors import BadFile, SpeechlibError
 from ..files import atomic_folder, fingerprint
-from . import labels
+from . import intervals, labels
 from .assemble import AUDIO, Corpus, Skipped, Utterance, assemble
-from .labels import SILENCES, Interval
+from .items import NoItems, items_from, read_items, write_items
+from .labels import Interval
+
+if TYPE_CHECKING:
+    import pandas
 
 RATE = 16_000
 LANGUAGES = ("english", "surprise")  # of 2019 and 2020; both have to be in a submission
@@ -74,7 +79,7 @@ def load(root: Path) -> Corpus:
     if not inside and (judged := sum(len(_recordings(home / part)) for part in _TEST)):
         notes.append(Skipped(str(home / "test"), f"{judged} recordings to judge by, not to train on: read this folder"))
     corpus = assemble("zerospeech", utterances, notes, f"{', '.join(parts)}/*.wav under {home}")
-    found = _item_file(home)
+    found = item_file(home)
     return _with_phones(corpus, read_items(found)) if found else corpus
 
 
@@ -125,19 +130,12 @@ def read_synthesis(path: Path) -> tuple[Spoken, ...]:
     return tuple(spoken)
 
 
-def read_items(path: Path) -> dict[str, list[Interval]]:
-    """Utterance -> its phones, of `#file onset offset #phone prev-phone next-phone speaker`. Raises BadFile."""
-    items: dict[str, list[Interval]] = {}
-    for number, line in enumerate(_lines(path), 1):
-        fields = line.split()
-        if number == 1 and line.startswith("#"):
-            continue
-        try:
-            name, phone = fields[0], fields[3]
-            items.setdefault(name, []).append(Interval(phone, float(fields[1]), float(fields[2])))
-        except (IndexError, ValueError):
-            raise BadFile(path, f"expected `file onset offset phone ...`, found {line!r}", f"line {number}") from None
-    return items
+def item_file(home: str | Path) -> Path | None:
+    """The items (corpora.items) of the language whose folder is `home`, in ABXTasks/ there or up to two levels above
+    it; None where there is no such file: that of the surprise language was never given out."""
+    home = Path(home)
+    places = (folder / "ABXTasks" / f"{home.name}.item" for folder in (home, home.parent, home.parent.parent))
+    return next((path for path in places if path.is_file()), None)
 
 
 def lay_out(
@@ -153,8 +151,8 @@ def lay_out(
 
     Of its speakers, by name, the first `voices` become V001, ..., the last `judged` S101, ... of the test, and those
     between S001, ... of train/unit, each with the first `utterances`. All test utterances are in the lists; `spoken` of
-    them are to be said by the voices in turn; phones, where there are some, go into an item file. Returns the
-    language's folder. Raises SpeechlibError for too few speakers, and where `root` holds something.
+    them are to be said by the voices in turn; phones between phones, where there are some, go into an item file.
+    Returns the language's folder. Raises SpeechlibError for too few speakers, and where `root` holds something.
     """
     root = Path(root)
     if (learned := len({cut.supervisions[0].speaker for cut in corpus.cuts}) - voices - judged) > 100:
@@ -170,7 +168,7 @@ def lay_out(
     if root.exists() and any(root.iterdir()):
         raise SpeechlibError(f"{root} is not empty: name a new folder for the layout")
     with atomic_folder(root) as part:
-        home, items, seconds = part / "2019" / language, [], {}
+        home, judged_phones, seconds = part / "2019" / language, [], {}
         for i, name in enumerate(sorted(by_speaker)):
             place, speaker = "train/unit", f"S{i - voices + 1:03d}"
             if i < voices:
@@ -183,9 +181,10 @@ def lay_out(
                 audio.write(home / place / f"{made}.wav", wave, RATE)
                 if place == "test":
                     seconds[made] = len(wave) / RATE
-                    items += _item_lines(made, speaker, (cut.supervisions[0].alignment or {}).get("phone", ()))
-        said = deal(list(seconds), [f"V{i + 1:03d}" for i in range(voices)], spoken)
-        _write_lists(part, language, seconds, said, items)
+                    judged_phones.append((made, speaker, intervals(cut)))
+        _write_lists(part, language, seconds, deal(list(seconds), [f"V{i + 1:03d}" for i in range(voices)], spoken))
+        with suppress(NoItems):
+            write_items(items_from(judged_phones), part / "2019" / "ABXTasks" / f"{language}.item")
     return root / "2019" / language
 
 
@@ -243,20 +242,18 @@ def _utterances(home: Path, part: str) -> Iterable[Utterance]:
         )
 
 
-def _item_file(home: Path) -> Path | None:
-    above = (home, home.parent, home.parent.parent)
-    places = (folder / "ABXTasks" / f"{home.name}.item" for folder in above)
-    return next((path for path in places if path.is_file()), None)
-
-
-def _with_phones(corpus: Corpus, items: dict[str, list[Interval]]) -> Corpus:
+def _with_phones(corpus: Corpus, items: "pandas.DataFrame") -> Corpus:
     from lhotse import CutSet
     from lhotse.utils import fastcopy
 
+    phones: dict[str, list[Interval]] = {}
+    for item in items.itertuples(index=False):
+        phones.setdefault(item.file, []).append(Interval(item.phone, item.onset, item.offset))
+
     def phoned(cut):
-        if cut.id not in items:
+        if cut.id not in phones:
             return cut
-        alignment = labels.to_alignment(labels.fit({"phone": items[cut.id]}, cut.duration)[0])
+        alignment = labels.to_alignment(labels.fit({"phone": phones[cut.id]}, cut.duration)[0])
         return fastcopy(cut, supervisions=[fastcopy(cut.supervisions[0], alignment=alignment)])
 
     return corpus._replace(cuts=CutSet.from_cuts(map(phoned, corpus.cuts)))
@@ -293,28 +290,13 @@ def _lines(path: Path) -> list[str]:
         raise BadFile(path, f"cannot be read as a list ({error})") from None
 
 
-def _item_lines(name: str, speaker: str, phones) -> list[str]:
-    """An item for every phone between two others; a pause is neither."""
-    rows = zip(phones, phones[1:], phones[2:])
-    return [
-        f"{name} {here.start:.4f} {here.end:.4f} {here.symbol} {before.symbol} {after.symbol} {speaker}"
-        for before, here, after in rows
-        if not {before.symbol, here.symbol, after.symbol} & SILENCES
-    ]
-
-
-def _write_lists(
-    root: Path, language: str, seconds: dict[str, float], said: Sequence[Spoken], items: list[str]
-) -> None:
+def _write_lists(root: Path, language: str, seconds: dict[str, float], said: Sequence[Spoken]) -> None:
     lists, home = root / "share" / "2019" / language, root / "2019" / language
     wanted = [*(f"{name}.txt" for name in seconds), *(f"{one.name}.wav" for one in said)]
     _write(lists / "required_filelist.txt", [f"{language}/test/{name}" for name in wanted])
     for kind in ("embedding", "bitrate"):
         _write(lists / f"{kind}_filelist.txt", [f"{name}.txt {length:.6f}" for name, length in seconds.items()])
     _write(home / "synthesis.txt", [f"{language}/test/{one.source} {one.target}" for one in said])
-    if items:
-        header = "#file onset offset #phone prev-phone next-phone speaker"
-        _write(root / "2019" / "ABXTasks" / f"{language}.item", [header, *items])
 
 
 def _write(path: Path, lines: list[str]) -> None:

@@ -142,10 +142,12 @@ def _cells(tokens: pd.DataFrame, speaker: str, max_x_across: int | None, rng) ->
     if cells.empty:
         n = {name: tokens[name].nunique() for name in ("context", "speaker", "phone")}
         who = "one of them twice" if speaker == "within" else "and one of them by another speaker"
+        advice = "Take more items" if n["context"] == 1 else "Take more items, or context='any'"
+        if speaker == "across" and n["speaker"] == 1:
+            advice = "Take items of a second speaker as well"
         raise NoTriples(
             f"no triple can be made of {len(tokens)} items ({n['phone']} phones, {n['speaker']} speakers, "
-            f"{n['context']} contexts): it takes two phones by one speaker in one context, {who}. "
-            "Take more items, or context='any'"
+            f"{n['context']} contexts): it takes two phones by one speaker in one context, {who}. {advice}"
         )
     cells = cells.rename(columns={"set_a": "a", "set_b": "b"})[["a", "b", "x"]]
     used = np.zeros(len(sets), bool)

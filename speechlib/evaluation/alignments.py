@@ -11,9 +11,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from ..corpora.labels import bare
 from ..errors import BadFile, SpeechlibError
 from ..files import atomic
-from .tokens import bare, phones_at
+from .tokens import phones_at
 
 
 def phone_table(pack, indices: Iterable[int], step: float = 0.01) -> pd.DataFrame:

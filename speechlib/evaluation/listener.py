@@ -12,13 +12,12 @@ import numpy as np
 import torch
 
 from .. import features
-from ..corpora.labels import SILENCES
+from ..corpora.labels import SILENCES, bare
 from ..errors import SpeechlibError
 from ..features import FeatureConfig
 from . import probes
 from .clustering import frames_at
 from .distortion import mel_cepstrum
-from .tokens import bare
 
 ORDER = 20  # cepstral coefficients 1..ORDER; the 0th is the level, which says more of the gain than of the voice
 INSIDE = (0.25, 0.5, 0.75)  # where in a phone its spectrum is read

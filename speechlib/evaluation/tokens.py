@@ -10,10 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from ..corpora.labels import strip_stress
+from ..corpora.labels import bare
 from ..errors import SpeechlibError
-
-UNLABELLED = ("", "-", "'")  # marks without a phone in alignments of VCTK; the source system skips them too
 
 
 def token_table(pack, codes: Mapping[int, np.ndarray], times: Mapping[int, np.ndarray]) -> pd.DataFrame:
@@ -50,11 +48,6 @@ def phones_at(intervals: Iterable, times: Sequence[float]) -> np.ndarray:
     index = lookup([i.start for i in intervals], [i.end for i in intervals], times)
     symbols = np.array([bare(i.symbol) for i in intervals] + [None], dtype=object)
     return symbols[index]
-
-
-def bare(symbol: str) -> str | None:
-    """A label's phone without its stress mark; None for a mark that is no phone."""
-    return None if symbol in UNLABELLED else strip_stress(symbol)
 
 
 def lookup(starts: Sequence[float], ends: Sequence[float], times: Sequence[float]) -> np.ndarray:

@@ -12,6 +12,7 @@ from .alignment import draw_spectrogram
 from .symbols import matrix
 
 GENDERS = {"F": "#AA4499", "M": "#44AA99"}  # the colours of no system
+_PALE = 0.65  # of bars: an interval is seen on the darkest colour
 MARKS = {"source": style.REFERENCE, "target": "#D62728"}
 
 
@@ -21,12 +22,16 @@ def condition_use(tables: Mapping[str, Mapping[str, Mapping[str, float]]], units
     tables: {system: {"rise", "low", "high": {way: value}}}, as a DataFrame has them; units: {system: of its error}.
     A way that rises by nothing at all (the right one) is left out: it is the axis.
     """
-    figure, row = style.panels(1, len(tables), height=3.0)
-    for ax, (system, table) in zip(row[0], tables.items()):
+    columns = min(2, len(tables))
+    rows = -(-len(tables) // columns)
+    figure, grid = style.panels(rows, columns, height=3.0 * rows)
+    for ax in grid.flat[len(tables) :]:
+        ax.set_axis_off()
+    for ax, (system, table) in zip(grid.flat, tables.items()):
         ways = [way for way in table["rise"].keys() if (table["rise"][way], table["high"][way]) != (0, 0)]
         rise, low, high = (np.array([table[column][way] for way in ways]) for column in ("rise", "low", "high"))
         places = np.arange(len(ways))[::-1]
-        ax.barh(places, rise, 0.65, color=style.colour(system))
+        ax.barh(places, rise, 0.65, color=style.colour(system), alpha=_PALE)
         ax.errorbar(rise, places, xerr=np.abs([rise - low, high - rise]), fmt="none", ecolor="0.2", capsize=3)
         reach = max(float(np.abs([low, high]).max(initial=0)), 1e-9)
         for y, value, right in zip(places, rise, high):
@@ -48,6 +53,30 @@ def recognition(by_source, by_target, sources: Sequence[str], targets: Sequence[
     figure, axes = style.panels(1, 2, height=np.clip(1.9 + 0.32 * rows, 2.9, 6.5), width=style.WIDTH)
     matrix(by_source, sources, voices, "taken for", "said by", "does the old voice stay?", ax=axes[0, 0], top=1)
     matrix(by_target, targets, voices, "taken for", "asked for", "does the new voice come?", ax=axes[0, 1], top=1)
+    return figure
+
+
+def conversions(results: Mapping[str, Mapping[str, float]], colours: Mapping[str, str] = {}) -> Figure:
+    """Is the new voice heard, and are the words still there? A bar per codec for each, and what recordings get dashed.
+
+    results: {name: {"target", "low", "high": share taken for the voice that was asked for, with its interval, "words":
+    share of phones heard}}, "recordings" among them; colours {name: system}. Words that are not known have no panel.
+    """
+    names = [name for name in results if name != "recordings"]
+    known = not any(np.isnan(result["words"]) for result in results.values())
+    asked = {"target": "taken for the voice asked for"} | ({"words": "phones heard where they belong"} if known else {})
+    figure, row = style.panels(1, len(asked), height=1.1 + 0.4 * len(names), sharey=True)
+    places = np.arange(len(names))[::-1]
+    for ax, (key, title) in zip(row[0], asked.items()):
+        shares = np.array([results[name][key] for name in names])
+        ax.barh(places, shares, 0.65, color=[style.colour(colours.get(name, name)) for name in names], alpha=_PALE)
+        if key == "target":
+            low, high = (np.array([results[name][end] for name in names]) for end in ("low", "high"))
+            ax.errorbar(shares, places, xerr=np.abs([shares - low, high - shares]), fmt="none", ecolor="0.2", capsize=3)
+        if "recordings" in results:
+            ax.axvline(results["recordings"][key], color=style.REFERENCE, linestyle="--", linewidth=1)
+        ax.set_yticks(places, names)
+        ax.set(xlim=(0, 1.02), xlabel="share (dashed: recordings)", title=title)
     return figure
 
 

@@ -7,7 +7,6 @@ many samples. A tap that reaches back d samples is known for d samples ahead: it
 of them. Weights may be int8. The compiled functions release the GIL: streams run side by side, a thread each.
 """
 
-import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from .. import mu_law
 from ..compiled import compiled
+from ..cores import usable_cores
 from ..errors import SpeechlibError, UnknownName
 from ..models.wavenet import WaveNet
 from .activations import FLAT, copy, over, under
@@ -383,8 +383,3 @@ class NumbaWaveNet:
             return
         with ThreadPoolExecutor(self.threads) as pool:  # the compiled loop releases the GIL
             list(pool.map(work, range(n_streams)))
-
-
-def usable_cores() -> int:
-    """Cores that this process may use (fewer than the machine has, in a container or under taskset)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -67,25 +67,29 @@ def card(name: str) -> dict:
 def release(run: Run, name: str, command: str) -> Path:
     """Write the checkpoint of a finished or running run as pretrained `name`, and README.md anew.
 
-    `command` is what trains the run (presets.command). Raises SpeechlibError for a run without validation, BadFile for
-    one without a checkpoint, and SpeechlibError for a file of more than MAX_BYTES, which is then not kept.
+    `command` is what trains the run (presets.command). A run whose parts are trained each by itself has a checkpoint
+    once all of them are done; its steps, seconds and terms are those of all. Raises SpeechlibError for a run without
+    validation or with a part that is not done, BadFile for one without a checkpoint, and SpeechlibError for a file of
+    more than MAX_BYTES, which is then not kept.
     """
     if not name.replace("-", "_").isidentifier():
         raise SpeechlibError(f"{name!r} is no name for a checkpoint: letters, digits, _ and - are")
+    parts = run.parts()
+    if parts and not run.checkpoint.exists():
+        states = ", ".join(f"{part.name} {part.status}" for part in parts)
+        raise SpeechlibError(f"{run.name} is put together once all its parts are done ({states}): train on")
     tensors, metadata = runs.load_tensors(run.checkpoint)
     weights = dict(runs.load_model(run.checkpoint).named_parameters())
-    validation = run.metrics("validation")
-    validation = validation[validation["step"] <= metadata["step"]]
-    if not len(validation):
-        raise SpeechlibError(f"{run.name} has not been validated up to step {metadata['step']}: train on")
-    last = validation.iloc[-1].to_dict()
+    each = [_validated(part, part.step) for part in parts] or [_validated(run, metadata["step"])]
+    last = {term: value for terms in each for term, value in terms.items() if not parts or term != "loss"}
+    last["seconds"] = sum(terms["seconds"] for terms in each)
     experiment = metadata["experiment"]
     experiment["corpus"]["root"] = ""  # a place on the machine that trained it
     made = {
         "parameters": sum(weight.numel() for weight in weights.values()),
         "validation": {term: value for term, value in last.items() if term not in ("step", "seconds")},
         "step": metadata["step"],
-        "steps": experiment["training"]["steps"],
+        "steps": experiment["training"]["steps"] * max(1, len(parts)),
         "seconds": last["seconds"],
         "command": command,
         "versions": run.config["versions"],
@@ -102,6 +106,15 @@ def release(run: Run, name: str, command: str) -> Path:
             )
     (FOLDER / "README.md").write_text(readme(), encoding="utf-8")
     return target
+
+
+def _validated(run: Run, step: int) -> dict[str, float]:
+    """The terms of the last validation up to a step."""
+    lines = run.metrics("validation")
+    lines = lines[lines["step"] <= step]
+    if not len(lines):
+        raise SpeechlibError(f"{run.name} has not been validated up to step {step}: train on")
+    return lines.iloc[-1].to_dict()
 
 
 def _half(name: str, weight: torch.Tensor) -> torch.Tensor:

@@ -5,9 +5,11 @@
     table = systems.tokens(trained)                         # one row per code of the validation part
 
 `data` prepares what all of them start from, `lifecycle` has the steps that all go through, `codes` what all with a
-codebook can do, `voices` what all that speak their codes can; the other files are one system each.
+codebook can do, `voices` what all that speak their codes can, `beside` asks several of them the same; the other files
+are one system each.
 """
 
+from .beside import at_hand, convert_all
 from .codes import baseline, encode, n_codes, tokens
 from .data import Data, Trained, crops
 from .imagined import Imagined, imagine
@@ -29,19 +31,31 @@ from .lifecycle import (
 from .prior import code_bits
 from .probed import probe_table, represent
 from .sweeps import sweep
-from .voices import condition_use, convert, convert_file, has_voices, reconstruct, speak, speaker_vectors, voicing
+from .voices import (
+    condition_use,
+    convert,
+    convert_file,
+    has_voices,
+    reconstruct,
+    speak,
+    speaker_vectors,
+    takes_references,
+    voicing,
+)
 
 __all__ = [
     "SYSTEMS",
     "Data",
     "Imagined",
     "Trained",
+    "at_hand",
     "baseline",
     "blank",
     "build",
     "code_bits",
     "condition_use",
     "convert",
+    "convert_all",
     "convert_file",
     "crops",
     "describe",
@@ -62,6 +76,7 @@ __all__ = [
     "speaker_vectors",
     "summary",
     "sweep",
+    "takes_references",
     "tokens",
     "train",
     "train_part",

@@ -4,7 +4,7 @@ compared = abx.compare(trained)          # every stage of the model on its valid
 compared.table                           # percent within and across speakers, beside the features it was given
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,10 +12,11 @@ import pandas as pd
 import torch
 
 from .. import batches
+from ..corpora.items import NoItems, items_of
 from ..errors import SpeechlibError
-from ..evaluation.abx import SPEAKERS, NoTriples, score
+from ..evaluation.abx import CONTEXTS, SPEAKERS, NoTriples, score
 from ..evaluation.abx_averages import TooFew, by_speaker, interval, overall
-from ..evaluation.abx_items import cut, items_of
+from ..evaluation.abx_items import cut
 from ..features import frame_times
 from ..presets import WAVE
 from .codes import has_codes
@@ -36,9 +37,20 @@ class Stage(NamedTuple):
 
 
 class Compared(NamedTuple):
-    cells: dict[str, dict[str, pd.DataFrame]]  # stage -> "within", "across" (where they can be had) -> cells
+    cells: dict[str, dict[str, pd.DataFrame]]  # stage -> "across", "within" (where they can be had) -> cells
     table: pd.DataFrame  # a row per stage: see `compare`
     counts: pd.DataFrame  # items of each stage, and what `cut` had to do with them
+    missing: dict[str, str]  # "across", "within" -> why there is no such triple
+
+    @property
+    def errors(self) -> pd.Series:
+        """Percent of each stage: across speakers where that can be had, else within; empty where neither can."""
+        main = next((mode for mode in SPEAKERS if mode in self.table), None)
+        return pd.Series(dtype=float) if main is None else self.table[main]
+
+    def main_cells(self, stage: str) -> pd.DataFrame | None:
+        """The cells that `errors` is the mean of, None where there are none."""
+        return next(iter(self.cells[stage].values()), None) if stage in self.cells else None
 
 
 @torch.inference_mode()
@@ -101,27 +113,39 @@ def compare(
     95 % interval of across (of within, where that is all there is); above, above_low, above_high: the same minus that
     of the features, in the same draws. Speakers are drawn; of less than five, contexts; without those there is none.
     Items that no row belongs to take the nearest one, so that all stages are judged on the same triples. `options` are
-    those of evaluation.abx.score. Raises NoTriples where there are none of either kind.
+    those of evaluation.abx.score. Raises NoTriples where there are none of either kind, NoItems where no three phones
+    follow each other.
     """
     items = items_of(trained.data.pack, trained.data.split[part])
-    return _compare(items, stages(trained, part) | dict(more or {}), context, order, seed, options)
+    compared = _compare(items, stages(trained, part) | dict(more or {}), context, order, seed, options)
+    if not len(compared.errors):
+        raise NoTriples(compared.missing["across"])
+    return compared
 
 
 def in_contexts(
-    trained: Trained, part: str = "val", more: Mapping[str, Stage] | None = None, at_most: int | None = None
+    trained: Trained,
+    part: str = "val",
+    more: Mapping[str, Stage] | None = None,
+    at_most: int | None = None,
+    contexts: Sequence[str] = CONTEXTS,
 ) -> dict[str, Compared]:
-    """`compare` in each context that has triples: "within", all of them; "any", with `at_most` tokens of a phone by a
-    speaker, as all of them are very many."""
-    items = items_of(trained.data.pack, trained.data.split[part])
-    compared, found = stages(trained, part) | dict(more or {}), {}
-    for context, limit in (("within", None), ("any", at_most)):
-        try:
-            found[context] = _compare(items, compared, context, "zerospeech", 0, {"max_size_group": limit})
-        except NoTriples as error:
-            refused = error
-    if not found:
-        raise refused
-    return found
+    """`compare` in each context: "within", all triples; "any", with `at_most` tokens of a phone by a speaker, as all of
+    them are very many.
+
+    What a corpus has no triples for is in `missing`, with the reason, and not in the table: a corpus of one speaker has
+    none across speakers, one without phones none at all.
+    """
+    try:
+        items = items_of(trained.data.pack, trained.data.split[part])
+    except NoItems as error:
+        reasons = dict.fromkeys(SPEAKERS, str(error))
+        return {context: Compared({}, pd.DataFrame(), pd.DataFrame(), reasons) for context in contexts}
+    compared, limits = stages(trained, part) | dict(more or {}), {"within": None, "any": at_most}
+    return {
+        context: _compare(items, compared, context, "zerospeech", 0, {"max_size_group": limits[context]})
+        for context in contexts
+    }
 
 
 def _compare(
@@ -129,15 +153,16 @@ def _compare(
 ) -> Compared:
     units = {name: cut(items, stage.rows, stage.rate, first=stage.first) for name, stage in compared.items()}
     cells: dict[str, dict[str, pd.DataFrame]] = {name: {} for name in compared}
-    refused = []
+    missing = {}
     for mode in SPEAKERS:
         try:
             for name, stage in compared.items():
                 cells[name][mode] = score(units[name], mode, context, stage.distance, seed=seed, **options)
         except NoTriples as error:
-            refused.append(error)
-    if len(refused) == len(SPEAKERS):
-        raise refused[0]
+            missing[mode] = str(error)
+    counts = pd.DataFrame({name: one.counts for name, one in units.items()}).T
+    if len(missing) == len(SPEAKERS):
+        return Compared(cells, pd.DataFrame(index=list(compared)), counts, missing)
     many = items["speaker"].nunique() >= _FEW
     unit = "context" if context == "within" and not many else "speaker"
     rows, reference = {}, cells[next(iter(cells))]
@@ -158,7 +183,7 @@ def _compare(
             continue
     table = pd.DataFrame(rows).T
     table = table[[name for name in _COLUMNS if name in table]]
-    return Compared(cells, table, pd.DataFrame({name: one.counts for name, one in units.items()}).T)
+    return Compared(cells, table, counts, missing)
 
 
 def voices(compared: Compared) -> pd.DataFrame:

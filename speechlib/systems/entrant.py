@@ -1,15 +1,16 @@
 """A trained codec as the two functions that a ZeroSpeech submission is made of: `encode` and `speak`; see challenge."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..errors import SpeechlibError, UnknownName
+from .beside import NOBODY
 from .codes import has_codes
 from .data import Trained, device_of
-from .voices import speak
+from .voices import speak, takes_references
 
 POINTS = ("z_q", "z_e", "codes")
 
@@ -38,19 +39,26 @@ def encoder(trained: Trained, point: str = "z_q") -> Callable[[Tensor], np.ndarr
     return encode
 
 
-def voice(trained: Trained, **generation) -> Callable[[Tensor, str], np.ndarray]:
+def voice(trained: Trained, references: Mapping[str, Tensor] = {}, **generation) -> Callable[[Tensor, str], np.ndarray]:
     """(features (C, T) or wave (S,), name of a speaker it was trained with) -> wave (S,) of its codes in that voice.
 
-    `generation` is for decoders that draw their samples. Raises UnknownName, when called, for another's name.
+    references: for a system that reads voices, {name: features (C, T) of an utterance}, as `submission.references`
+    gives them; a name that is among them need not be known from training. `generation` is for decoders that draw their
+    samples. Raises SpeechlibError for references to a system that reads none, UnknownName, when called, for a name that
+    is neither known nor among the references.
     """
     speakers = trained.data.pack.speakers
+    if references and not takes_references(trained):
+        raise SpeechlibError(f"this {trained.experiment.system} reads no voice off a reference: leave references out")
 
     @torch.inference_mode()
     def said(x: Tensor, speaker: str) -> np.ndarray:
-        if speaker not in speakers:
-            raise UnknownName("speaker", speaker, speakers)
+        if speaker not in speakers and speaker not in references:
+            raise UnknownName("speaker", speaker, {*speakers, *references})
         codes = trained.model.codes(x[None].to(device_of(trained.model)))[0].cpu().numpy()
-        (wave,) = speak(trained, [codes], [speakers.index(speaker)], **generation)
+        number = speakers.index(speaker) if speaker in speakers else NOBODY
+        read = {"references": [references[speaker]]} if speaker in references else {}
+        (wave,) = speak(trained, [codes], [number], **read, **generation)
         return wave.numpy()
 
     return said

@@ -41,15 +41,25 @@ def has_voices(trained: Trained) -> bool:
     return hasattr(system, "speak") and system.speaker_table(trained.model) is not None
 
 
+def takes_references(trained: Trained) -> bool:
+    """Whether it reads a voice off an utterance, as IN-WAE does: then anybody's will do, of no matter which speaker."""
+    return getattr(trained.model, "reference", None) is not None
+
+
 def speak(trained: Trained, codes: Sequence[np.ndarray], speakers: Sequence[int], **generation) -> list[Tensor]:
     """Codes (L,), or (G, L) for G slices, each in the voice of a speaker -> waves (S,), in one call of the decoder.
 
     speaker: index into pack.speakers, -1 = nobody for a decoder that knows it; a decoder without speakers reads none.
     The shorter ones are held to the length of the longest and cut again; where the decoder takes means over all codes
     (AdaIN), those of one length are spoken together instead. `generation`: temperature, seed and the like, for a
-    decoder that draws its samples; `references` for each sequence, for one that hears voices.
+    decoder that draws its samples; `references`, an utterance for each sequence (its index in the pack, or features (C,
+    T) of anyone), for one that reads voices off them. Raises SpeechlibError where it does not.
     """
     voicing(trained)
+    if len(generation.get("references") or ()) and not takes_references(trained):
+        raise SpeechlibError(
+            f"this {trained.experiment.system} reads no voice off a reference: it knows its speakers by number only"
+        )
     device, lengths = device_of(trained.model), [np.shape(c)[-1] for c in codes]
     if len(codes) != len(speakers) or not all(lengths):
         raise SpeechlibError(

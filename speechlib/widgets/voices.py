@@ -1,5 +1,6 @@
 """Say it in another voice: an utterance through the codes of a model, spoken by any of its speakers."""
 
+from collections.abc import Mapping
 from functools import lru_cache
 from html import escape
 
@@ -8,17 +9,19 @@ import ipywidgets
 from ..errors import SpeechlibError
 from ..figures.voices import voices as draw_voices
 from .explorer import Explorer, picture
-from .explorers import WIDE, other_voice, part_of, title_of, voice_name, wave_of
+from .explorers import MAX_CHOICES, WIDE, other_voice, part_of, title_of, voice_name, wave_of
 from .players import players
 
 NOBODY = -1
 
 
-def voice_explorer(trained, part: str = "val", seconds: float = 2.0) -> Explorer:
+def voice_explorer(trained, part: str = "val", seconds: float = 2.0, beside: Mapping = {}) -> Explorer:
     """The first `seconds` of an utterance, and the same codes in the voice of your choice: seen and heard side by side.
 
     With a decoder that draws its samples, `temperature` says how freely (0: always the likeliest) and `seed` draws
-    again. "nobody" is offered where the decoder knows it. Raises SpeechlibError for a decoder without speakers.
+    again. "nobody" is offered where the decoder knows it. Where a voice can be read off an utterance, `reference` says
+    off which. beside: {name: codec} of others that are asked the same (those without nobody not for nobody). Raises
+    SpeechlibError for a decoder without speakers.
     """
     from .. import systems
 
@@ -39,19 +42,33 @@ def voice_explorer(trained, part: str = "val", seconds: float = 2.0) -> Explorer
         )
         controls["seed"] = ipywidgets.IntSlider(0, min=0, max=20, description="seed", **look)
 
-    @lru_cache(16)
-    def said(utterance: int, voice: int, **generation):
-        (spoken,) = systems.convert(trained, [(utterance, voice)], seconds, **generation)
-        return spoken.wave.numpy()
+    codecs = {"codes": trained} | dict(beside)
+    if any(map(systems.takes_references, codecs.values())):
+        reference = ipywidgets.Dropdown(description="reference", layout=WIDE)
+        controls["reference"] = reference
 
-    def render(utterance, voice, **generation) -> dict[str, str]:
-        wave = said(utterance, voice, **generation)
+        def of_voice(_change=None) -> None:
+            own = [i for i in trained.data.split["train"] if pack.speaker[i] == controls["voice"].value][:MAX_CHOICES]
+            reference.options = [("none: what is known of the voice", None), *((title_of(pack, i), i) for i in own)]
+
+        of_voice()
+        controls["voice"].observe(of_voice, "value")
+
+    @lru_cache(16)
+    def said(utterance: int, voice: int, reference: int | None, **generation) -> dict:
+        read = [] if reference is None else [reference]
+        some = {name: c for name, c in codecs.items() if voice != NOBODY or systems.voicing(c).nobody}
+        found = systems.convert_all(some, pack, [(utterance, voice)], seconds, read, **generation)
+        return {name: spoken.wave.numpy() for name, (spoken,) in found.items()}
+
+    def render(utterance, voice, reference=None, **generation) -> dict[str, str]:
+        found = said(utterance, voice, reference, **generation)
         source = voice_name(pack, int(pack.speaker[utterance]))
         target = "nobody" if voice == NOBODY else voice_name(pack, voice)
-        names = f"original ({source})", f"codes, voice {target}"
-        waves = dict(zip(names, (wave_of(pack, utterance)[: len(wave)], wave)))
+        names = [f"original ({source})", *(f"{name}, voice {target}" for name in found)]
+        waves = dict(zip(names, (wave_of(pack, utterance)[: len(found["codes"])], *found.values())))
         rate = pack.config.sample_rate
-        drawn = draw_voices(waves, rate, dict(zip(names, ("source", "target"))))
+        drawn = draw_voices(waves, rate, dict(zip(names, ("source", *["target"] * len(found)))))
         return {
             "about": f"<b>{escape(pack.text[utterance] or pack.utterances[utterance])}</b>",
             "speech": picture(drawn, " and ".join(names)),
