@@ -74,8 +74,8 @@ def wavenet(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
 
 
 def clarinet(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-    """Divergence of student and teacher + 4 (difference of their log-deviations)^2 + distance of the spectrogram of what
-    was drawn to that of the recording (arXiv 1807.07281, eq. 8 and section 3.3), weighted by the model's config.
+    """Divergence of student and teacher + 4 (difference of their log-deviations)^2 + distance of the spectrogram of
+    what was drawn to that of the recording (arXiv 1807.07281), weighted by the model's config.
 
     The teacher tells how it would go on from the student's own sample. "kl" is in nats per sample, with deviations kept
     above model.config.min_log_scale; the regulariser sees them as they are. Where the wave is learned as its
@@ -102,7 +102,8 @@ def clarinet(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         ),
     }
     weights = {"kl": config.kl_weight, "regulariser": config.regulariser_weight, "stft": config.stft_weight}
-    return {"loss": sum(weight * terms[name] for name, weight in weights.items() if weight), **terms}
+    # the loss comes last: where it is not finite, the term that made it so is found and named before it
+    return terms | {"loss": sum(weight * terms[name] for name, weight in weights.items() if weight)}
 
 
 def gaussian_kl(mean: Tensor, log_scale: Tensor, other_mean: Tensor, other_log_scale: Tensor) -> Tensor:

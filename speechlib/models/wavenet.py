@@ -241,7 +241,7 @@ class WaveNet(nn.Module):
 
     def inner(self, wave: Tensor, condition: Tensor | None = None) -> Tensor:
         """What the network hears and predicts (B, S): the wave, or its excitation."""
-        self._check(condition, wave.shape[-1])
+        self.check(condition, wave.shape[-1])
         filters = self.filters(condition, wave.shape[-1])
         return wave if filters is None else whiten(wave, filters)
 
@@ -249,7 +249,7 @@ class WaveNet(nn.Module):
         """Between wave and excitation, for a model that has such."""
         if self.excitation is None:
             return None
-        self._check(condition)
+        self.check(condition)
         return self.excitation(condition, n_samples)
 
     def predict(self, inner: Tensor, condition: Tensor | None = None, speaker: Tensor | None = None) -> Tensor:
@@ -283,7 +283,7 @@ class WaveNet(nn.Module):
 
     def frames(self, condition: Tensor | None, n_samples: int | None = None) -> Tensor | None:
         """Checked condition (B, C, T) -> what `self.condition` is applied to: frames for "repeat", else samples."""
-        self._check(condition, n_samples)
+        self.check(condition, n_samples)
         if condition is None:
             return None
         condition = self.inputs(condition)
@@ -296,7 +296,7 @@ class WaveNet(nn.Module):
         """Frames on each side of a frame that are read with it: by `context` and up-sampling."""
         return sum(part.reach for part in (self.context, self.upsample) if part is not None)
 
-    def _check(self, condition: Tensor | None, n_samples: int | None = None) -> None:
+    def check(self, condition: Tensor | None, n_samples: int | None = None) -> None:
         """Raises SpeechlibError for a condition that is not this model's, or not of n_samples."""
         if self.condition is None:
             if condition is not None:

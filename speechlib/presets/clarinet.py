@@ -37,8 +37,11 @@ _demo = _student(
         stft_fft=512,
         stft_hop=128,
     ),
-    steps=200,
-    learning_rate=2e-3,
+    steps=120,
+    batch_size=2,
+    learning_rate=3e-3,
+    warmup=20,
+    validate_every=40,
 )
 _smoke = _student(
     "teacher_smoke",

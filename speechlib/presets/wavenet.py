@@ -181,6 +181,21 @@ _paper_teacher = replace(
     ),
 )
 _teacher = replace(_demo, preset="teacher", model=replace(_demo.model, output="gaussian", scalar_input=False))
+# It begins as the mu-law checkpoint that comes with the package: all but the output and its companded input is there.
+_teacher_long = replace(
+    _teacher,
+    preset="teacher_long",
+    training=replace(
+        _teacher.training,
+        steps=800,
+        learning_rate=1e-3,
+        schedule="cosine",
+        start_from="wavenet",
+        log_every=10,
+        validate_every=100,
+        ema_decay=0.98,
+    ),
+)
 _teacher_smoke = replace(
     _smoke, preset="teacher_smoke", model=replace(_smoke.model, output="gaussian", scalar_input=False)
 )
@@ -189,6 +204,6 @@ PRESETS = {
     preset.preset: preset
     for preset in (
         *(_smoke, _demo, _first, _long, _studio, _paper, _paper_logistic, _paper_gaussian),
-        *(_teacher_smoke, _teacher, _paper_teacher),
+        *(_teacher_smoke, _teacher, _teacher_long, _paper_teacher),
     )
 }

@@ -1,14 +1,19 @@
 """ClariNet as a vocoder: a teacher that speaks sample by sample, and a student that says all of it at once."""
 
-from .. import objectives
+from torch import Tensor
+
+from .. import audio, objectives
 from ..errors import SpeechlibError
 from ..features import n_features
+from ..generation.clarinet import generate, stream
 from ..models.clarinet import ClariNet
 from ..presets import Experiment
-from . import wavenet
-from .data import Data
+from ..runs import Run
+from . import vocoders, wavenet
+from .data import Data, Trained
 
 objective = objectives.clarinet
+_HEARD = 2.0  # seconds of a recording that are said while it is learned
 
 
 def new(experiment: Experiment, n_speakers: int) -> ClariNet:
@@ -50,5 +55,38 @@ def fit(model: ClariNet, experiment: Experiment, data: Data) -> None:
     wavenet.fit(model.teacher, experiment, data)
 
 
-def scores(trained):
-    return {}
+def teacher(trained: Trained) -> Trained:
+    """The teacher by itself, as a trained wavenet: wavenet.vocode speaks by it, sample by sample."""
+    return Trained(trained.model.teacher, trained.experiment.source, trained.data, None)
+
+
+def vocode(trained: Trained, features: int | Tensor, speaker: int | None = None, **options) -> Tensor:
+    """An utterance of the pack (its index), or features (C, T), said by the student: wave (T hop,) on the CPU.
+
+    `speaker` (index into pack.speakers, -1 = nobody) is read by models that know speakers; an utterance's own where it
+    is None. `options` are those of generation.clarinet.generate: seed, temperature, block, precision, ...
+    """
+    return generate(trained.model, *wavenet.asked(trained, features, speaker), **options)[0]
+
+
+def speaking(trained: Trained, features: int | Tensor, speaker: int | None = None, **options) -> stream:
+    """The same as blocks (1, <= block) that come one by one; `options` are those of generation.clarinet.stream."""
+    return stream(trained.model, *wavenet.asked(trained, features, speaker), **options)
+
+
+def listen(experiment: Experiment, prepared: Data, run: Run, model: ClariNet, step: int) -> None:
+    """Write the beginning of an utterance of the validation part, as the student says it, to the run's samples/:
+    step-00000100.wav, and recording.wav, which is the truth."""
+    kind, rate = experiment.inputs, prepared.pack.config.sample_rate
+    (clip,) = vocoders.clips(prepared, kind, 1, _HEARD)
+    said = vocode(Trained(model, experiment, prepared, run), clip.features, clip.speaker)
+    for name, wave in {"recording": clip.wave, f"step-{step:08}": said}.items():
+        audio.write(run.folder("samples") / f"{name}.wav", wave, rate)
+
+
+def scores(trained: Trained) -> dict[str, float]:
+    """A few seconds of the validation part said by the student, judged beside noise of the same bands (see vocoders),
+    and, with `teacher_` before them, by the teacher."""
+    ours = vocoders.score(trained, lambda clip: vocode(trained, clip.features, clip.speaker))
+    theirs = wavenet.scores(teacher(trained))
+    return ours | {f"teacher_{name}": value for name, value in theirs.items() if not name.startswith("noise_")}
