@@ -181,19 +181,21 @@ _paper_teacher = replace(
     ),
 )
 _teacher = replace(_demo, preset="teacher", model=replace(_demo.model, output="gaussian", scalar_input=False))
-# It begins as the mu-law checkpoint that comes with the package: all but the output and its companded input is there.
+# For a GPU. It begins as the mu-law checkpoint that comes with the package: all but the output is there.
 _teacher_long = replace(
     _teacher,
     preset="teacher_long",
     training=replace(
         _teacher.training,
-        steps=800,
+        steps=10_000,
+        batch_size=16,
         learning_rate=1e-3,
         schedule="cosine",
+        ema_decay=0.999,
+        log_every=50,
+        validate_every=500,
+        checkpoint_every=500,
         start_from="wavenet",
-        log_every=10,
-        validate_every=100,
-        ema_decay=0.98,
     ),
 )
 _teacher_smoke = replace(
