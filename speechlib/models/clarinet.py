@@ -12,6 +12,7 @@ one affine map of every sample's own noise, x = z exp(log_scale) + mean, so that
 as it is with the teacher, and their divergence has a closed form (objectives.clarinet).
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -59,7 +60,7 @@ class ClariNetConfig:
     skip_channels: int = 64
     front_kernel: int = 32
     skip_scale: float | None = 1.0  # None = sqrt(1 / layers of the flow)
-    identity: bool = False  # every flow begins as the identity: quicker than random ones (not with weight norm)
+    start_scale: float = 0.0  # flows begin as one scale, of this deviation in all; 0 = with random weights
     min_log_scale: float = -6.0  # floor of the log-deviation in the divergence and in sampling
     kl: str = "qp"  # "qp" = KL(student || teacher), "pq" = KL(teacher || student)
     kl_weight: float = 1.0  # weights of the terms, 0 = without: see objectives.clarinet
@@ -83,8 +84,10 @@ class ClariNetConfig:
             raise SpeechlibError(f"weights of kl, regulariser and stft are {weights}: not negative, one above 0")
         if not 0 < self.stft_hop <= self.stft_fft:
             raise SpeechlibError(f"stft_hop {self.stft_hop} must lie in 1..stft_fft ({self.stft_fft})")
-        if self.identity and self.teacher.weight_norm:
-            raise SpeechlibError("identity begins with weights of 0, which weight_norm cannot divide by: one or other")
+        if self.start_scale < 0 or (self.start_scale and self.teacher.weight_norm):
+            raise SpeechlibError(
+                f"start_scale is {self.start_scale}: from 0 on, and 0 with weight_norm, which cannot divide by nothing"
+            )
         for flow in self.flows:  # their own checks
             assert flow.output == "gaussian"
 
@@ -149,9 +152,10 @@ class ClariNet(nn.Module):
         self.config, self.sizes = config, {"n_condition": n_condition, "n_speakers": n_speakers}
         self.teacher = WaveNet(config.teacher, n_condition, n_speakers)
         self.flows = nn.ModuleList(WaveNet(flow, n_condition, n_speakers) for flow in config.flows)
-        if config.identity:
+        if config.start_scale:
             for flow in self.flows:
                 nn.init.zeros_(flow.post_2.weight)
+                nn.init.constant_(flow.post_2.bias[1:], math.log(config.start_scale) / len(self.flows))
 
     @property
     def hop(self) -> int:

@@ -33,7 +33,7 @@ _demo = _student(
         skip_channels=32,
         front_kernel=16,
         skip_scale=None,
-        identity=True,
+        start_scale=0.1,  # about that of an excitation
         stft_fft=512,
         stft_hop=128,
     ),
