@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch.distributions import Normal, kl_divergence
 
-from speechlib import configs, features, objectives, presets, runs, systems, training
+from speechlib import configs, features, objectives, presets, runs, systems, training, widgets
 from speechlib.batches import Batch
 from speechlib.errors import SpeechlibError, UnknownName
+from speechlib.figures import clarinet as figures
 from speechlib.generation.clarinet import generate, stream
 from speechlib.generation.eager_wavenet import EagerWaveNet
 from speechlib.generation.synthesis import Synthesis
@@ -22,7 +23,7 @@ from speechlib.models.clarinet import SOURCE_TEACHER, ClariNet, ClariNetConfig
 from speechlib.models.distributions import Gaussian
 from speechlib.models.upsampling import Smoothed, Transposed
 from speechlib.models.wavenet import WaveNet, WaveNetConfig
-from speechlib.systems import clarinet, wavenet
+from speechlib.systems import bent, clarinet, wavenet
 
 TEACHER = WaveNetConfig(
     output="gaussian", n_layers=4, n_stacks=2, residual_channels=6, gate_channels=8, skip_channels=5, front_kernel=3,
@@ -34,7 +35,7 @@ SMALL = ClariNetConfig(
 )  # fmt: skip
 SOURCE_LIKE = replace(TEACHER, upsampling="transposed", condition_bias=True, weight_norm=True, unit_condition=True)
 KINDS = {
-    "frames": SMALL,
+    "frames": replace(SMALL, teacher=replace(TEACHER, companded=True)),
     "transposed": replace(SMALL, teacher=SOURCE_LIKE),
     "smoothed": replace(SMALL, teacher=replace(TEACHER, upsampling="smoothed", condition_kernel=3)),
     "speakers": replace(SMALL, teacher=replace(TEACHER, speaker_dim=3, context_channels=4)),
@@ -136,9 +137,10 @@ def test_the_teacher_is_causal(upsampling):
 
 
 @pytest.mark.parametrize("path", ["eager", "numba"])
-def test_the_teacher_speaks_by_cache_what_a_full_pass_says(path):
-    """VO-03, with the transposed up-sampling, the second bias and the unit range that only ClariNet has."""
-    teacher = build(KINDS["transposed"]).teacher
+@pytest.mark.parametrize("name", ["frames", "transposed"])
+def test_the_teacher_speaks_by_cache_what_a_full_pass_says(name, path):
+    """VO-03, with the transposed up-sampling, the second bias and the unit range that only ClariNet has; companded."""
+    teacher = build(KINDS[name]).teacher
     condition = torch.randn(1, 4, 8) * 2 - 5
     wave = generate_wavenet(teacher, condition, path=path, seed=3)
     said = torch.zeros(1, 48)
@@ -258,7 +260,8 @@ def test_flows_may_begin_as_one_scale():
     model = ClariNet(replace(SMALL, start_scale=0.1), 4).eval()
     z, condition, _ = given(model)
     torch.testing.assert_close(model(z, condition).sample, 0.1 * z)
-    with pytest.raises(SpeechlibError, match="and 0 with weight_norm"):
+    assert torch.equal(model(z, condition).mean, torch.zeros_like(z))
+    with pytest.raises(SpeechlibError, match="gaussian without weight_norm"):
         replace(SMALL, teacher=SOURCE_LIKE, start_scale=0.1)
 
 
@@ -487,6 +490,7 @@ def test_stopping_and_progress():
         ({"gate_channels": 7}, "gate_channels is 7"),
         ({"kernel_size": 1}, "kernel_size 1 must be at least 2"),
         ({"dilation_base": 0}, "dilation_base is 0"),
+        ({"start_scale": -1.0}, "start_scale is -1.0: from 0 on"),
     ],
 )
 def test_impossible_choices_are_told(changes, words):
@@ -680,3 +684,39 @@ def test_presets_are_told_from_other_models_and_are_the_sources():
     assert (paper.model.kl, paper.model.min_log_scale, paper.model.regulariser_weight) == ("qp", -6.0, 4.0)
     with pytest.raises(UnknownName, match="unknown kl 'pp'"):
         presets.get("clarinet", "demo", changes={"model.kl": "pp"})
+
+
+# -- what the notebook shows -------------------------------------------------------------------------------------------
+
+
+def test_two_samples_are_bent_into_the_teachers_density():
+    found = bent.distil((0, 200))
+    assert found.kl[-1] < 0.1 * found.kl[0]
+    assert found.kl == bent.distil((0, 200)).kl  # seeded, whatever was drawn before
+    noise, lines = found.stages[0]
+    assert lines.shape[2] == 2
+    points = found.stages[200][0]
+    mean, log_scale = bent.teach(points[:, 0])
+    far = ((points - mean) / log_scale.exp())[:, 1].abs()
+    assert far.median() < 1.2 < ((noise - mean) / log_scale.exp())[:, 1].abs().median()
+    figure = figures.bending({"before": found.stages[0], "after": found.stages[200]}, found.teacher)
+    assert [ax.get_title(loc="left") or ax.get_title() for ax in figure.axes] == ["before", "after"]
+
+
+def test_figures_say_what_they_measure():
+    figure = figures.surprise({"recording": np.full(4000, -1.5), "student": np.zeros(4000)}, 8000)
+    told = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert told == ["recording: -1.50 nats per sample", "student: 0.00 nats per sample"]
+    figure = figures.speeds({"teacher": 1e4, "student": 1e5}, 8000)
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["teacher", "student"]
+    assert {"10,000", "100,000"} <= {text.get_text() for text in figure.axes[0].texts}
+
+
+def test_the_explorer_has_a_still_and_follows_its_slider(trained):
+    shown = widgets.clarinet_explorer(trained, seconds=0.3, temperature=0.5)
+    before = shown.views["sound"].value
+    assert "temperature 0.5" in before
+    assert before in shown.still()
+    shown.controls["temperature"].value = 1.0
+    assert "temperature 1.0" in shown.views["sound"].value
+    assert "image/webp" in shown.views["speech"].value

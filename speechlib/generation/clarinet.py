@@ -3,8 +3,7 @@
 A whole utterance may go through all flows in one pass, and so does a batch of utterances. Here it goes block by block:
 every layer keeps the end of what it was given, as far back as it looks, so that nothing is computed twice, memory is
 bounded and small pieces stay in a cache. Blocks of any size are the same wave up to rounding, and the one that
-`ClariNet.forward` makes of the same noise. Weight norm is folded and, per layer, condition, taps and biases are one
-product, residual and skip another.
+`ClariNet.forward` makes of the same noise. Weight norm is folded, and all products of a layer add to one matrix.
 
 Stream b's noise is that of (seed, b), whatever the block size and the number of streams beside it.
 """
@@ -116,85 +115,98 @@ class stream:
         if self.done >= self.n_samples:
             raise StopIteration
         frames = self._frames(self.frame, n)
-        shape = self.n_streams, n * self.model.hop
-        z = torch.from_numpy(np.stack([s.standard_normal(shape[1], np.float32) for s in self.sources]))
+        n_samples = n * self.model.hop
+        z = torch.from_numpy(np.stack([s.standard_normal(n_samples, np.float32) for s in self.sources], axis=1))
         z = z.to(self.device) * self.temperature
         x, mean, log_scale = z, torch.zeros_like(z), torch.zeros_like(z)
         for flow in self.flows:
             shift, log_s = flow(x, frames)
             s = log_s.exp()
             x, mean, log_scale = x * s + shift, mean * s + shift, log_scale + log_s
-        inner = self.model.sample(z, mean, log_scale).clamp(-1, 1)[:, : self.n_samples - self.done].cpu()
+        inner = self.model.sample(z, mean, log_scale).clamp(-1, 1)[: self.n_samples - self.done].t().contiguous().cpu()
         self.frame += n
         self.done += inner.shape[1]
         return inner if self.synthesis is None else self.synthesis(inner)
 
     def _frames(self, first: int, n: int) -> Tensor:
-        """What flows are given for n frames: rows (B or 1, n or n hop, C), made with as many around as are read."""
+        """What flows are given for n frames: rows (n or n hop, B or 1, C), made with as many around as are read."""
         reach, up = self.model.teacher.condition_reach, 1 if self.model.teacher.upsample is None else self.model.hop
         begin = max(0, first - reach)
         frames = self.model.frames(self.condition[:, :, begin : first + n + reach])
         start = (first - begin) * up
-        return frames[:, :, start : start + n * up].transpose(1, 2).to(self.dtype)
+        return frames[:, :, start : start + n * up].permute(2, 0, 1).to(self.dtype)
 
 
 class Network:
-    """The WaveNet of a flow, block by block: x (B, N), rows of the condition (B or 1, N or N / hop, C) -> mu, log s
-    (B, N) in float32. Every call goes on where the last one ended."""
+    """The WaveNet of a flow, block by block: x (N, B), rows of the condition (N or N / hop, B or 1, C) -> mu, log s
+    (N, B) in float32. Every call goes on where the last one ended.
+
+    Time comes first: the samples of a stretch, of all streams, are the rows of one matrix, wherever a tap begins.
+    """
 
     def __init__(self, flow: WaveNet, speaker: Tensor | None, n_streams: int, dtype: torch.dtype):
         config, self.dtype, self.scale = flow.config, dtype, flow.config.residual_scale
-        self.sizes = config.residual_channels, config.skip_channels
-        self.dilations, self.kernel, self.per_frame = config.dilations, config.kernel_size, config.hop > 1
+        self.per_frame, self.dilations, self.n_streams = config.hop > 1, config.dilations, n_streams
+        widths = [config.gate_channels] * config.n_layers
         with torch.no_grad():
             self.front = flow.front.conv.weight[:, 0], flow.front.conv.bias  # (R, taps): float32, as samples are
-            widths = [config.gate_channels] * config.n_layers
-            parts = flow.condition.weight[:, :, 0].split(widths)  # (G, C) each
             vector = flow.speaker_vector(speaker)
-            rows = torch.zeros(1, sum(widths), device=parts[0].device) if vector is None else vector  # (B or 1, L G)
+            rows = self.front[1].new_zeros(1, sum(widths)) if vector is None else vector  # (B or 1, L G)
             rows = rows + torch.cat([layer.gate.bias for layer in flow.layers])
             rows = rows if flow.condition.bias is None else rows + flow.condition.bias
-            self.added = [row.to(dtype) for row in rows.split(widths, dim=1)]  # (B or 1, G): biases and speaker
-            self.gates, self.outs = [], []
-            scales = rows.new_ones(sum(self.sizes))
-            scales[: self.sizes[0]] = self.scale  # of the residual
-            for layer, part in zip(flow.layers, parts):
-                taps = layer.gate.weight.permute(0, 2, 1).flatten(1)  # (G, k R), the oldest first
-                self.gates.append((taps if self.per_frame else torch.cat([taps, part], dim=1)).to(dtype))
-                weight, bias = layer.out.weight[:, :, 0] * scales[:, None], layer.out.bias * scales
-                self.outs.append((weight.to(dtype), bias.to(dtype)))
-            # nothing hears the last layer's residual
-            self.outs[-1] = tuple(part[self.sizes[0] :] for part in self.outs[-1])
-            self.conditions = [part.to(dtype) for part in parts] if self.per_frame else None
+            self.biases = [row.to(dtype) for row in rows.split(widths, dim=1)]  # (B or 1, G): and the speaker
+            self.conditions = [part.t().to(dtype) for part in flow.condition.weight[:, :, 0].split(widths)]  # (C, G)
+            self.taps = [[w.t().contiguous().to(dtype) for w in layer.gate.weight.unbind(2)] for layer in flow.layers]
+            sizes = config.residual_channels, config.skip_channels
+            self.residuals, self.skips, skip_bias = [], [], 0
+            for layer in flow.layers:
+                residual, skip = (w.t().contiguous() for w in layer.out.weight[:, :, 0].split(sizes))
+                bias, more = layer.out.bias.split(sizes)
+                self.residuals.append(((bias * self.scale).to(dtype), (residual * self.scale).to(dtype)))
+                self.skips.append(skip.to(dtype))
+                skip_bias = skip_bias + more
+            self.skip_bias = skip_bias.to(dtype)
             post = flow.post_1.weight[:, :, 0] * flow.skip_scale  # ReLU and a positive scale may change places
             self.post = (post.to(dtype), flow.post_1.bias.to(dtype)), (flow.post_2.weight[:, :, 0], flow.post_2.bias)
-        device, reach = rows.device, [(self.kernel - 1) * dilation for dilation in self.dilations]
-        self.heard = torch.zeros(n_streams, self.front[0].shape[1], device=device)
-        self.past = [torch.zeros(n_streams, r, self.sizes[0], device=device, dtype=dtype) for r in reach]
+        self.reach = [(config.kernel_size - 1) * dilation for dilation in self.dilations]
+        self.heard = rows.new_zeros(self.front[0].shape[1], n_streams)
+        self.past = [rows.new_zeros(r, n_streams, sizes[0], dtype=dtype) for r in self.reach]
 
     def __call__(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
-        n, skips = x.shape[1], 0
-        heard = torch.cat([self.heard, x], dim=1)
-        self.heard = heard[:, n:].clone()
+        n = len(x)
+        heard = torch.cat([self.heard, x])
+        self.heard = heard[n:].clone()
         weight, bias = self.front  # a sample sees those before it
-        h = F.relu(F.linear(heard[:, :-1].unfold(1, weight.shape[1], 1), weight, bias)).to(self.dtype)  # (B, N, R)
-        condition = condition.expand(len(x), -1, -1)
-        for number, (dilation, gate, added, out) in enumerate(zip(self.dilations, self.gates, self.added, self.outs)):
-            given = torch.cat([self.past[number], h], dim=1)
-            self.past[number] = given[:, n:].clone()
-            taps = [given[:, tap * dilation : tap * dilation + n] for tap in range(self.kernel)]
-            taps = taps if self.per_frame else [*taps, condition]
-            columns, together = torch.cat(taps, dim=2), len(added) == 1  # one bias for all streams
-            z = F.linear(columns, gate, added[0]) if together else F.linear(columns, gate) + added[:, None]  # (B, N, G)
-            if self.per_frame:
-                z = z.unflatten(1, (condition.shape[1], -1))
-                z = (z + F.linear(condition, self.conditions[number])[:, :, None]).flatten(1, 2)
-            a, b = z.chunk(2, dim=2)
-            # in bfloat16 torch's tanh takes five times as long as in float32
-            gated = (a.float().tanh_() * b.float().sigmoid_()).to(self.dtype)
-            both = F.linear(gated, *out)
-            skips = skips + both[..., -self.sizes[1] :]
-            if number + 1 < len(self.gates):
-                h = torch.add(both[..., : self.sizes[0]], h, alpha=self.scale)
-        last = F.relu(F.linear(F.relu(skips), *self.post[0])).float()
-        return F.linear(last, *self.post[1]).unbind(2)
+        h = F.relu(F.linear(heard[:-1].unfold(0, weight.shape[1], 1), weight, bias))  # (N, B, R)
+        given = torch.cat([self.past[0], h.to(self.dtype)])
+        rows = condition.expand(-1, self.n_streams, -1).flatten(0, 1)
+        skips = self.skip_bias.repeat(n * self.n_streams, 1)
+        for layer, (dilation, reach) in enumerate(zip(self.dilations, self.reach)):
+            self.past[layer] = given[n:].clone()
+            z = self._added(layer, condition, rows, n)  # (N B, G)
+            for tap, weight in enumerate(self.taps[layer]):
+                z.addmm_(given[tap * dilation : tap * dilation + n].flatten(0, 1), weight)
+            a, b = z.chunk(2, dim=1)
+            if self.dtype == torch.bfloat16:  # torch's tanh takes five times as long in it as in float32
+                a, b = a.float(), b.float()
+            gated = (a.tanh_() * b.sigmoid_()).to(self.dtype)
+            skips.addmm_(gated, self.skips[layer])
+            if layer + 1 < len(self.taps):  # nothing hears the last layer's residual
+                bias, weight = self.residuals[layer]
+                h, past = given[reach:].flatten(0, 1), self.past[layer + 1]
+                given = past.new_empty(len(past) + n, *past.shape[1:])
+                given[: len(past)] = past
+                torch.add(torch.addmm(bias, gated, weight), h, alpha=self.scale, out=given[len(past) :].flatten(0, 1))
+        last = F.relu(F.linear(F.relu_(skips), *self.post[0])).float()
+        return F.linear(last, *self.post[1]).unflatten(0, (n, -1)).unbind(2)
+
+    def _added(self, layer: int, condition: Tensor, rows: Tensor, n: int) -> Tensor:
+        """What biases, speaker and condition add to a layer's gate: (N B, G)."""
+        bias = self.biases[layer]
+        if len(bias) == 1:
+            z = torch.addmm(bias, rows, self.conditions[layer])
+        else:
+            z = (rows @ self.conditions[layer]).unflatten(0, (-1, len(bias))).add_(bias).flatten(0, 1)
+        if not self.per_frame:
+            return z
+        return z.unflatten(0, (len(condition), -1)).repeat_interleave(n // len(condition), dim=0).flatten(0, 1)

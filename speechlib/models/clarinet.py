@@ -12,7 +12,6 @@ one affine map of every sample's own noise, x = z exp(log_scale) + mean, so that
 as it is with the teacher, and their divergence has a closed form (objectives.clarinet).
 """
 
-import math
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -79,17 +78,14 @@ class ClariNetConfig:
             raise SpeechlibError(f"stacks {self.stacks} must be whole numbers from 1, one for each flow")
         if self.kl not in KINDS:
             raise UnknownName("kl", self.kl, KINDS)
+        if self.start_scale < 0:
+            raise SpeechlibError(f"start_scale is {self.start_scale}: from 0 on")
         weights = self.kl_weight, self.regulariser_weight, self.stft_weight
         if min(weights) < 0 or max(weights) <= 0:
             raise SpeechlibError(f"weights of kl, regulariser and stft are {weights}: not negative, one above 0")
         if not 0 < self.stft_hop <= self.stft_fft:
             raise SpeechlibError(f"stft_hop {self.stft_hop} must lie in 1..stft_fft ({self.stft_fft})")
-        if self.start_scale < 0 or (self.start_scale and self.teacher.weight_norm):
-            raise SpeechlibError(
-                f"start_scale is {self.start_scale}: from 0 on, and 0 with weight_norm, which cannot divide by nothing"
-            )
-        for flow in self.flows:  # their own checks
-            assert flow.output == "gaussian"
+        self.flows  # noqa: B018  raises what is wrong with a flow by itself
 
     @property
     def hop(self) -> int:
@@ -102,6 +98,7 @@ class ClariNetConfig:
         return tuple(
             WaveNetConfig(
                 output="gaussian",
+                start_scale=self.start_scale ** (1 / len(self.stacks)),
                 n_layers=n_stacks * self.n_layers,
                 n_stacks=n_stacks,
                 dilation_base=self.dilation_base,
@@ -152,10 +149,6 @@ class ClariNet(nn.Module):
         self.config, self.sizes = config, {"n_condition": n_condition, "n_speakers": n_speakers}
         self.teacher = WaveNet(config.teacher, n_condition, n_speakers)
         self.flows = nn.ModuleList(WaveNet(flow, n_condition, n_speakers) for flow in config.flows)
-        if config.start_scale:
-            for flow in self.flows:
-                nn.init.zeros_(flow.post_2.weight)
-                nn.init.constant_(flow.post_2.bias[1:], math.log(config.start_scale) / len(self.flows))
 
     @property
     def hop(self) -> int:

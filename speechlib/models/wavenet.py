@@ -39,6 +39,7 @@ class WaveNetConfig:
     quantization_channels: int = 256  # mu_law: classes
     n_mixtures: int = 10  # logistic: components
     min_log_scale: float = -9.0  # logistic, gaussian: floor of the log-scale, in the loss and in sampling
+    start_scale: float = 0.0  # gaussian: N(0, start_scale) for every sample to begin with; 0 = random weights
     n_layers: int = 20
     n_stacks: int = 2  # dilations 1, 2, 4, ... start anew in each
     dilation_base: int = 2  # or 1, 3, 9, ...
@@ -50,6 +51,7 @@ class WaveNetConfig:
     front_relu: bool = False  # ReLU behind it (ClariNet)
     front_skip: bool = False  # its output joins the skips (VQ-VAE-WaveNet)
     scalar_input: bool = False  # mu_law: the companded value as one channel, instead of an embedding of the class
+    companded: bool = False  # logistic, gaussian: it hears such values of mu-law as well, without their steps
     residual_scale: float = math.sqrt(0.5)  # 1.0 = a plain sum
     skip_scale: float | None = None  # None = sqrt(1 / n_layers)
     context_channels: int = 0  # width of what reads a frame of the condition with those around it; 0 = each by itself
@@ -71,6 +73,12 @@ class WaveNetConfig:
     def __post_init__(self):
         if self.output not in OUTPUTS:
             raise UnknownName("output", self.output, OUTPUTS)
+        if self.start_scale < 0 or (self.start_scale and (self.output != "gaussian" or self.weight_norm)):
+            raise SpeechlibError(
+                f"start_scale is {self.start_scale}: from 0 on, and 0 unless output is gaussian without weight_norm"
+            )
+        if self.companded and self.output == "mu_law":
+            raise SpeechlibError("companded is for a continuous output: with mu_law it is scalar_input")
         if self.upsampling not in UPSAMPLINGS:
             raise UnknownName("upsampling", self.upsampling, UPSAMPLINGS)
         if self.n_stacks < 1 or self.n_layers < 1 or self.n_layers % self.n_stacks:
@@ -132,6 +140,7 @@ class Front(nn.Module):
         super().__init__()
         self.kernel, self.channels = config.front_kernel, config.residual_channels
         self.classes = config.quantization_channels if config.output == "mu_law" else 0
+        self.companded = config.quantization_channels if config.companded else 0
         self.is_table = bool(self.classes) and not config.scalar_input
         if self.is_table:
             self.table = nn.Embedding(self.classes, self.kernel * self.channels)
@@ -144,6 +153,8 @@ class Front(nn.Module):
         if not self.is_table:
             if self.classes:
                 wave = mu_law.encode(wave, self.classes) * (2 / (self.classes - 1)) - 1  # companded
+            elif self.companded:
+                wave = mu_law.compress(wave, self.companded)
             # the zeros before the beginning are padding, not class 0
             return causal(self.conv, wave[:, None].to(self.conv.weight.dtype))
         rows = self.table(mu_law.encode(wave, self.classes)).unflatten(2, (self.kernel, self.channels))  # (B, S, k, R)
@@ -214,6 +225,9 @@ class WaveNet(nn.Module):
             nn.init.normal_(self.speakers.weight, std=0.1)
         self.post_1 = _conv(post, post, 1, config.weight_norm)
         self.post_2 = _conv(post, self.distribution.n_parameters, 1, config.weight_norm)
+        if config.start_scale:
+            nn.init.zeros_(self.post_2.weight)
+            nn.init.constant_(self.post_2.bias[1:], math.log(config.start_scale))
 
     @property
     def receptive_field(self) -> int:

@@ -180,8 +180,14 @@ _paper_teacher = replace(
         learning_rates=tuple((200_000 * k, 1e-3 / 2**k) for k in (1, 2, 3)),
     ),
 )
-_teacher = replace(_demo, preset="teacher", model=replace(_demo.model, output="gaussian", scalar_input=False))
-# For a GPU. It begins as the mu-law checkpoint that comes with the package: all but the output is there.
+# The latter begin as the mu-law checkpoint that comes with the package: all but the output is there.
+_teacher = replace(
+    _demo,
+    preset="teacher",
+    model=replace(_demo.model, output="gaussian", scalar_input=False, companded=True, start_scale=1.0),
+    training=replace(_demo.training, start_from="wavenet", learning_rate=1e-3),
+)
+# For a GPU.
 _teacher_long = replace(
     _teacher,
     preset="teacher_long",
@@ -195,11 +201,12 @@ _teacher_long = replace(
         log_every=50,
         validate_every=500,
         checkpoint_every=500,
-        start_from="wavenet",
     ),
 )
 _teacher_smoke = replace(
-    _smoke, preset="teacher_smoke", model=replace(_smoke.model, output="gaussian", scalar_input=False)
+    _smoke,
+    preset="teacher_smoke",
+    model=replace(_smoke.model, output="gaussian", scalar_input=False, companded=True, start_scale=1.0),
 )
 
 PRESETS = {
