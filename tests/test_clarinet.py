@@ -705,7 +705,7 @@ def test_two_samples_are_bent_into_the_teachers_density():
 
 def test_figures_say_what_they_measure():
     figure = figures.surprise({"recording": np.full(4000, -1.5), "student": np.zeros(4000)}, 8000)
-    told = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    told = [text.get_text() for text in figure.legends[0].get_texts()]
     assert told == ["recording: -1.50 nats per sample", "student: 0.00 nats per sample"]
     figure = figures.speeds({"teacher": 1e4, "student": 1e5}, 8000)
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["teacher", "student"]

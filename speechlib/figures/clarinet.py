@@ -47,7 +47,7 @@ def surprise(
         )
     style.seconds(ax.xaxis)
     ax.set(ylabel="-log p (nats)", title="how much each instant surprises the teacher", xlim=(0, None))
-    ax.legend(loc="upper right")
+    figure.legend(loc="outside lower center", ncols=len(curves))
     return figure
 
 
@@ -58,7 +58,6 @@ def speeds(rows: Mapping[str, float], sample_rate: int, colours: Mapping[str, st
     ax.bar_label(bars, [f"{value:,.0f}" for value in rows.values()], fontsize=8, padding=3)
     ax.axvline(sample_rate, color=style.REFERENCE, linewidth=1)
     ax.text(sample_rate, 1.02, " as quick as it is played", transform=ax.get_xaxis_transform(), fontsize=8)
-    ax.set(xscale="log", xlabel="samples per second")
+    ax.set(xscale="log", xlabel="samples per second", xlim=(min(1000.0, *rows.values()), 4 * max(rows.values())))
     ax.invert_yaxis()
-    ax.margins(x=0.2)
     return figure

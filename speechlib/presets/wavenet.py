@@ -187,22 +187,6 @@ _teacher = replace(
     model=replace(_demo.model, output="gaussian", scalar_input=False, companded=True, start_scale=1.0),
     training=replace(_demo.training, start_from="wavenet", learning_rate=1e-3),
 )
-# For a GPU.
-_teacher_long = replace(
-    _teacher,
-    preset="teacher_long",
-    training=replace(
-        _teacher.training,
-        steps=10_000,
-        batch_size=16,
-        learning_rate=1e-3,
-        schedule="cosine",
-        ema_decay=0.999,
-        log_every=50,
-        validate_every=500,
-        checkpoint_every=500,
-    ),
-)
 _teacher_smoke = replace(
     _smoke,
     preset="teacher_smoke",
@@ -213,6 +197,6 @@ PRESETS = {
     preset.preset: preset
     for preset in (
         *(_smoke, _demo, _first, _long, _studio, _paper, _paper_logistic, _paper_gaussian),
-        *(_teacher_smoke, _teacher, _teacher_long, _paper_teacher),
+        *(_teacher_smoke, _teacher, _paper_teacher),
     )
 }
