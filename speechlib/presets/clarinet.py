@@ -15,7 +15,7 @@ _TEACHERS = wavenet.PRESETS
 
 def _student(teacher: str, preset: str, model: ClariNetConfig, **training) -> Experiment:
     source = _TEACHERS[teacher]
-    training = replace(source.training, frozen=("teacher",), **training)
+    training = replace(source.training, start_from="", frozen=("teacher",), **training)
     model = replace(model, teacher=source.model)
     return replace(source, system="clarinet", preset=preset, model=model, training=training, source=source)
 
@@ -34,6 +34,7 @@ _demo = _student(
         front_kernel=16,
         skip_scale=None,
         start_scale=0.1,  # about that of an excitation
+        stft_weight=40.0,  # magnitudes of an excitation are small; with 1 a student of minutes is content with silence
         stft_fft=512,
         stft_hop=128,
     ),

@@ -219,7 +219,7 @@ def _descend(experiment: Experiment, data: Data, run: Run, progress: Progress | 
         listen = partial(system.listen, experiment, data, run)
     if experiment.source and experiment.source.system == experiment.system:  # a stage before: go on from its weights
         config = replace(config, start_from=str(train(experiment.source, progress).weights))
-    elif experiment.source and experiment.inputs != CODES:  # a teacher: a part of the model, and frozen
+    elif experiment.source and experiment.inputs != CODES and not config.start_from:  # a teacher: a part, and frozen
         found = _shipped_as(experiment.source) or str(train(experiment.source, progress).weights)
         config = replace(config, start_from=found)
     if config.part and config.start_from:
