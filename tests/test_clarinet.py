@@ -641,7 +641,10 @@ def test_a_term_that_is_not_finite_is_named(data, monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"source.model.output": "mu_law"}, "is not what `source` trains"),
+        (
+            {"source.model.start_scale": 0.0, "source.model.companded": False, "source.model.output": "mu_law"},
+            "is not what `source` trains",
+        ),
         ({"source.model.n_layers": 6}, "Change both: model.teacher.NAME and source.model.NAME"),
         ({"source.pack.sample_rate": 16_000}, "of the pack's audio|16000 Hz"),
         (
