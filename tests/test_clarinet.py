@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch.distributions import Normal, kl_divergence
 
-from speechlib import configs, features, objectives, presets, runs, systems, training, widgets
+from speechlib import audio, configs, features, objectives, presets, runs, systems, training, widgets
 from speechlib.batches import Batch
 from speechlib.errors import SpeechlibError, UnknownName
 from speechlib.figures import clarinet as figures
@@ -24,6 +24,7 @@ from speechlib.models.distributions import Gaussian
 from speechlib.models.upsampling import Smoothed, Transposed
 from speechlib.models.wavenet import WaveNet, WaveNetConfig
 from speechlib.systems import bent, clarinet, wavenet
+from speechlib.systems.resynthesis import resynthesise
 
 TEACHER = WaveNetConfig(
     output="gaussian", n_layers=4, n_stacks=2, residual_channels=6, gate_channels=8, skip_channels=5, front_kernel=3,
@@ -607,6 +608,18 @@ def test_vocode_takes_an_utterance_or_features(trained):
     assert wavenet.vocode(clarinet.teacher(trained), x).shape == (480,)
     with pytest.raises(SpeechlibError, match=r"needs a condition \(B, 60, T\)"):
         clarinet.vocode(trained, torch.zeros(39, 5))
+
+
+def test_a_recording_is_said_again(trained, tmp_path):
+    """`python -m speechlib generate clarinet FILE`."""
+    audio.write(tmp_path / "me.wav", 0.3 * np.random.default_rng(0).standard_normal(8000).astype(np.float32), 8000)
+    (path,) = resynthesise(trained, tmp_path / "me.wav", folder=tmp_path, seconds=0.5, temperature=0.7, seed=1)
+    wave, rate = audio.read(path)
+    assert (path.name, wave.shape, rate) == ("me_clarinet.wav", (4000,), 8000)
+    assert np.abs(wave).max() > 0
+    for options, words in (({"top_p": 0.9}, "has a temperature and no nucleus"), ({"temperature": 0.0}, "above 0")):
+        with pytest.raises(SpeechlibError, match=words):
+            resynthesise(trained, tmp_path / "me.wav", folder=tmp_path, **options)
 
 
 def test_a_resumed_distillation_is_the_same(data, trained, tmp_path, monkeypatch):

@@ -64,8 +64,11 @@ def vocode(trained: Trained, features: int | Tensor, speaker: int | None = None,
     """An utterance of the pack (its index), or features (C, T), said by the student: wave (T hop,) on the CPU.
 
     `speaker` (index into pack.speakers, -1 = nobody) is read by models that know speakers; an utterance's own where it
-    is None. `options` are those of generation.clarinet.generate: seed, temperature, block, precision, ...
+    is None. `options` are those of generation.clarinet.generate: seed, temperature, block, precision, ... Raises
+    SpeechlibError for a nucleus (top_p), which WaveNets have.
     """
+    if options.pop("top_p", 1.0) != 1:
+        raise SpeechlibError("ClariNet's noise has a temperature and no nucleus: leave top_p out")
     return generate(trained.model, *wavenet.asked(trained, features, speaker), **options)[0]
 
 
