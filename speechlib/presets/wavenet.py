@@ -191,6 +191,7 @@ _teacher_smoke = replace(
     _smoke,
     preset="teacher_smoke",
     model=replace(_smoke.model, output="gaussian", scalar_input=False, companded=True, start_scale=1.0),
+    training=replace(_smoke.training, steps=20, validate_batches=2),
 )
 
 PRESETS = {

@@ -44,7 +44,7 @@ def teach(first: Tensor) -> tuple[Tensor, Tensor]:
     return mean, torch.stack([torch.zeros_like(first), 0.4 * first - 1.4], dim=-1)
 
 
-def distil(shown: tuple[int, ...] = (0, 30, 600), seed: int = 0) -> Bent:
+def distil(shown: tuple[int, ...] = (0, 30, 400), seed: int = 0) -> Bent:
     """Train a flow until the last of the steps that are `shown`: a second or two."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
