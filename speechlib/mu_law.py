@@ -11,10 +11,14 @@ from torch import Tensor
 
 def encode(wave: Tensor, quantization_channels: int = 256) -> Tensor:
     """Wave (any shape), clipped to [-1, 1] -> int64 classes in 0..quantization_channels-1."""
-    mu = quantization_channels - 1.0
     wave = torch.as_tensor(wave, dtype=torch.float32).clamp(-1, 1)
-    compressed = wave.sign() * torch.log1p(mu * wave.abs()) / math.log1p(mu)
-    return ((compressed + 1) / 2 * mu + 0.5).long()
+    return ((compress(wave, quantization_channels) + 1) / 2 * (quantization_channels - 1.0) + 0.5).long()
+
+
+def compress(wave: Tensor, quantization_channels: int = 256) -> Tensor:
+    """Wave (any shape) -> y in [-1, 1], before it is cut into classes."""
+    mu = quantization_channels - 1.0
+    return wave.sign() * torch.log1p(mu * wave.abs()) / math.log1p(mu)
 
 
 def decode(classes: Tensor, quantization_channels: int = 256) -> Tensor:

@@ -73,6 +73,60 @@ def wavenet(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     return {"loss": loss, "bits": loss / math.log(2)}
 
 
+def clarinet(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    """Divergence of student and teacher + 4 (difference of their log-deviations)^2 + distance of the spectrogram of
+    what was drawn to that of the recording (arXiv 1807.07281), weighted by the model's config.
+
+    The teacher tells how it would go on from the student's own sample. "kl" is in nats per sample, with deviations kept
+    above model.config.min_log_scale; the regulariser sees them as they are. Where the wave is learned as its
+    excitation, spectrograms are those of the excitation: every band counts alike. Padding does not count. A term of
+    weight 0 is told, and moves nothing. Raises SpeechlibError for a batch without audio.
+    """
+    if batch.audio is None:
+        raise SpeechlibError("ClariNet learns from waves, this batch has none: Crops(..., audio=True)")
+    config = model.config
+    speaker = batch.speaker if model.sizes["n_speakers"] else None
+    with torch.no_grad():
+        target = model.teacher.inner(dithered(batch.audio, config.teacher.dither), batch.inputs)
+    drawn = model(torch.randn_like(target), batch.inputs, speaker)
+    mean, log_scale = model.teacher.predict(drawn.sample, batch.inputs, speaker).float().unbind(1)
+    student = drawn.mean, drawn.log_scale.clamp(min=config.min_log_scale)
+    teacher = mean, log_scale.clamp(min=config.min_log_scale)
+    ordered = (student, teacher) if config.kl == "qp" else (teacher, student)
+    inside = samples_inside(batch)
+    terms = {
+        "kl": _mean_inside(gaussian_kl(*ordered[0], *ordered[1]), batch),
+        "regulariser": _mean_inside((drawn.log_scale - log_scale).square(), batch),
+        "stft": stft_distance(
+            drawn.sample * inside, target * inside, config.stft_fft, config.stft_hop, config.stft_window
+        ),
+    }
+    weights = {"kl": config.kl_weight, "regulariser": config.regulariser_weight, "stft": config.stft_weight}
+    # the loss comes last: where it is not finite, the term that made it so is found and named before it
+    return terms | {"loss": sum(weight * terms[name] for name, weight in weights.items() if weight)}
+
+
+def gaussian_kl(mean: Tensor, log_scale: Tensor, other_mean: Tensor, other_log_scale: Tensor) -> Tensor:
+    """KL(N(mean, exp(log_scale)) || N(other_mean, exp(other_log_scale))) in nats, elementwise."""
+    ratio = 2 * (log_scale - other_log_scale)  # log of that of the variances
+    distance = ((mean - other_mean) * (-other_log_scale).exp()).square()
+    return 0.5 * (ratio.exp() - 1 - ratio + distance)
+
+
+def stft_distance(wave: Tensor, target: Tensor, n_fft: int, hop: int, window: bool = True) -> Tensor:
+    """Mean squared difference of the magnitudes of two waves (B, S): frames of n_fft samples under a Hann window, or
+    under none. Raises SpeechlibError for waves shorter than half a frame, which cannot be mirrored at their ends."""
+    if wave.shape[1] <= n_fft // 2:
+        raise SpeechlibError(f"waves of {wave.shape[1]} samples are too short for stft_fft {n_fft}: longer crops")
+    shape = torch.hann_window if window else torch.ones
+    spectra = torch.stft(
+        torch.cat([wave, target]).float(), n_fft, hop, window=shape(n_fft, device=wave.device), return_complex=True
+    )
+    # a magnitude of 0 has no slope
+    ours, theirs = (spectra.real.square() + spectra.imag.square() + 1e-12).sqrt().chunk(2)
+    return (ours - theirs).square().mean()
+
+
 def vqvae_wavenet(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     """-log p of each sample given those before it and the codes, in nats, + what quantization adds, + the squared error
     of what is drawn on the way (standardised bands), where something is.
@@ -281,11 +335,17 @@ def dithered(wave: Tensor, deviation: float) -> Tensor:
     return (wave + deviation * torch.randn_like(wave)).clamp(-1, 1) if deviation else wave
 
 
-def _mean_inside(nll: Tensor, batch: Batch) -> Tensor:
-    """Mean of nll (B, S) over the samples of the batch's valid frames."""
-    hop = batch.audio.shape[1] // batch.inputs.shape[2]
-    inside = torch.arange(nll.shape[1], device=nll.device) < batch.length[:, None] * hop  # (B, S)
-    return (nll * inside).sum() / inside.sum().clamp(min=1)
+def samples_inside(batch: Batch) -> Tensor:
+    """Which samples (B, S) belong to the batch's valid frames."""
+    n_samples = batch.audio.shape[1]
+    hop = n_samples // batch.inputs.shape[2]
+    return torch.arange(n_samples, device=batch.audio.device) < batch.length[:, None] * hop
+
+
+def _mean_inside(values: Tensor, batch: Batch) -> Tensor:
+    """Mean of values (B, S) over the samples of the batch's valid frames."""
+    inside = samples_inside(batch)
+    return (values * inside).sum() / inside.sum().clamp(min=1)
 
 
 def _masked_mse(prediction: Tensor, target: Tensor, length: Tensor) -> Tensor:

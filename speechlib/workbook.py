@@ -67,7 +67,9 @@ _VQVAE = Notebook("20_vqvae_on_features", makes="vqvae")
 _WAVENET = Notebook("21_wavenet", makes="wavenet")
 _CODEC = Notebook("22_vqvae_with_wavenet", makes="vqvae_wavenet")
 _AUTOENCODERS = Notebook("24_wavenet_autoencoders", makes="wavenet_autoencoder")
+_CLARINET = Notebook("25_clarinet", makes="clarinet")
 _MELNET = Notebook("31_melnet", makes="melnet")
+_HEARD = (*_WINDOWS, _VQVAE, _WAVENET, _CODEC, _AUTOENCODERS, _CLARINET, _MELNET)  # what says a sentence again
 NOTEBOOKS = (  # in reading order, which is an order they can run in
     Notebook("00_start_here"),
     Notebook("01_corpora"),
@@ -83,6 +85,7 @@ NOTEBOOKS = (  # in reading order, which is an order they can run in
     _CODEC,
     Notebook("23_prior_over_codes", needs=(_CODEC,), makes="prior"),
     _AUTOENCODERS,
+    _CLARINET,
     Notebook("30_melnet_tier"),
     _MELNET,
     Notebook("32_melnet_studies", needs=(_MELNET,)),
@@ -91,9 +94,7 @@ NOTEBOOKS = (  # in reading order, which is an order they can run in
     Notebook("42_clustering", needs=(_VQVAE,)),
     Notebook("43_voices", needs=(_VQVAE, _CODEC, _AUTOENCODERS)),
     Notebook("44_sweeps"),
-    Notebook(
-        "45_side_by_side", makes="recogniser", after=(*_WINDOWS, _VQVAE, _WAVENET, _CODEC, _AUTOENCODERS, _MELNET)
-    ),
+    Notebook("45_side_by_side", makes="recogniser", after=_HEARD),
     Notebook("46_zerospeech"),
 )
 

@@ -158,7 +158,7 @@ def test_notebook_has_a_card(path):
 def test_make_lists_its_targets():
     alone = ("env", "-u", "MAKELEVEL", "-u", "MAKEFLAGS")  # `make test` runs this test: not as its child
     listed = [line.split()[0] for line in run(*alone, "make").stdout.splitlines()]
-    assert listed == ["help", "workbook", "smoke", "test", "bench", "lab", "clean"]
+    assert listed == ["help", "workbook", "smoke", "test", "bench", "soak", "lab", "clean"]
 
 
 def test_commands_that_are_told_exist():

@@ -104,6 +104,8 @@ class EagerWaveNet:
         """value (B,) is the sample at the present position."""
         if self.classes:
             value = mu_law.encode(value, self.classes)
+        elif self.config.companded:
+            value = mu_law.compress(value, self.config.quantization_channels)
         self.history.copy_(torch.cat([self.history[1:], value[None].float()]))
         self.position += 1
 

@@ -49,6 +49,7 @@ class Weights(NamedTuple):
     residual_scale: np.float32
     min_log_scale: np.float32
     front_relu: bool
+    mu: np.float32  # of the law that a continuous value is heard through; 0 = as it is
 
 
 class State(NamedTuple):
@@ -156,8 +157,17 @@ def advance(weights, state, rows, first_row, hop, forced, uniform, temperature, 
             samples[i] = value
             for tap in range(len(state.history) - 1):
                 state.history[tap] = state.history[tap + 1]
-            state.history[-1] = value
+            state.history[-1] = _heard(value, weights.mu)
             state.position[0] += 1
+
+
+@compiled
+def _heard(value, mu):
+    """A value as the front hears it (mu_law.compress)."""
+    if mu == 0:
+        return value
+    bent = np.log1p(mu * abs(value)) / np.log1p(mu)
+    return np.float32(bent if value > 0 else -bent)
 
 
 @compiled
@@ -305,6 +315,7 @@ class NumbaWaveNet:
             residual_scale=np.float32(config.residual_scale),
             min_log_scale=np.float32(config.min_log_scale),
             front_relu=config.front_relu,
+            mu=np.float32(config.quantization_channels - 1 if config.companded else 0),
         )
         with torch.no_grad():
             frames = model.frames(condition)

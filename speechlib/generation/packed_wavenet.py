@@ -63,6 +63,8 @@ def _pack(model: WaveNet) -> Packed:
     condition = base.new_zeros(0, len(base))
     if model.condition is not None:
         condition = _wide(model.condition.weight[:, :, 0].t(), len(base))
+        if model.condition.bias is not None:
+            base = base + _wide(model.condition.bias, len(base))
     table, front_bias = _front(model)
     return Packed(
         table,
@@ -101,4 +103,4 @@ def _front(model: WaveNet) -> tuple[Tensor, Tensor]:
 
 def _wide(rows: Tensor, width: int) -> Tensor:
     """Zero columns for the output stage where the condition does not reach it."""
-    return torch.nn.functional.pad(rows, (0, width - rows.shape[1]))
+    return torch.nn.functional.pad(rows, (0, width - rows.shape[-1]))

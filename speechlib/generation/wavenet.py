@@ -54,7 +54,7 @@ def generate(
             done += wave.shape[1]
             if progress is not None:
                 rate = done / max(time.perf_counter() - began, 1e-9)
-                progress(done, total, f"{rate:,.0f} samples/s, {_clock((total - done) / rate)} left")
+                progress(done, total, f"{rate:,.0f} samples/s, {clock((total - done) / rate)} left")
             if stop is not None and stop():
                 break
     except KeyboardInterrupt:
@@ -106,7 +106,7 @@ class stream:
                 raise SpeechlibError(
                     f"{name} is not finite: is there a NaN in the features or a file that is no audio?"
                 )
-        self.n_streams = _common(condition=condition, speaker=speaker, prompt=prompt, n_streams=n_streams)
+        self.n_streams = common(condition=condition, speaker=speaker, prompt=prompt, n_streams=n_streams)
         given = 0 if prompt is None else prompt.shape[1]
         covered = None if condition is None else condition.shape[-1] * model.config.hop - given
         if n_samples is None and covered is None:
@@ -181,7 +181,7 @@ def _on_the_cpu() -> str:
     return "eager"
 
 
-def _common(n_streams: int | None, **items: Tensor | None) -> int:
+def common(n_streams: int | None, **items: Tensor | None) -> int:
     """How many streams: what is given for more than one item must agree, one item serves all."""
     sizes = {name: len(item) for name, item in items.items() if item is not None}
     if n_streams is not None:
@@ -193,5 +193,5 @@ def _common(n_streams: int | None, **items: Tensor | None) -> int:
     return next(iter(several.values()), 1)
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"

@@ -6,6 +6,7 @@ from importlib import import_module
 from ..errors import UnknownName
 
 _PLACES = {
+    "clarinet": ("clarinet", "ClariNet"),
     "melnet": ("melnet", "MelNet"),
     "prior": ("prior", "Prior"),
     "recogniser": ("recogniser", "Recogniser"),

@@ -1,4 +1,6 @@
-"""Features with mean 0 and deviation 1 inside the model: a checkpoint carries its own statistics."""
+"""Features with mean 0 and deviation 1 inside the model: a checkpoint carries its own statistics. Or in [0, 1]."""
+
+import math
 
 import torch
 from torch import Tensor, nn
@@ -33,3 +35,17 @@ class Standardise(nn.Module):
 
     def inverse(self, x: Tensor) -> Tensor:
         return x * self.std[:, None] + self.mean[:, None]
+
+
+class UnitRange(nn.Module):
+    """Log-mel bands (B, C, T), natural logarithm of powers -> (20 log10(power) + 80) / 100, clipped to [0, 1].
+
+    The preprocessing of ksw0306/ClariNet and FloWaveNet: 0 is a power of 1e-4, and whatever is above 10 is 1. (20 log10
+    is for amplitudes, and they apply it to powers.) Nothing is measured for it.
+    """
+
+    def fit(self, mean, std) -> "UnitRange":
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ((20 / math.log(10) * x + 80) / 100).clamp(0, 1)

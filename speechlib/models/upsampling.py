@@ -5,6 +5,9 @@ from collections.abc import Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
+
+_SLOPE = 0.4  # of LeakyReLU in Transposed
 
 
 class Smoothed(nn.Module):
@@ -22,6 +25,11 @@ class Smoothed(nn.Module):
         for layer, s in zip(self.smooth, scales):
             nn.init.constant_(layer.weight, 1 / (2 * s + 1))
 
+    @property
+    def reach(self) -> int:
+        """Frames on each side of one that it is made of, at most: one step of every scale."""
+        return self.padding + len(self.scales)
+
     def forward(self, frames: Tensor) -> Tensor:
         x = self.mix(F.pad(frames, (self.padding, self.padding), mode="replicate"))
         channels = x.shape[1]
@@ -29,6 +37,38 @@ class Smoothed(nn.Module):
             x = x.repeat_interleave(s, dim=2).flatten(0, 1)[:, None]  # (B * C, 1, T s): one filter for all channels
             x = layer(x)[:, 0].unflatten(0, (-1, channels))
         return x
+
+
+class Transposed(nn.Module):
+    """Per scale s: a transposed convolution over channels and time, kernel (3, 2s), stride (1, s), then LeakyReLU 0.4.
+
+    ClariNet's and FloWaveNet's (ksw0306), there for scales 16, 16: one filter for all channels, each read with its two
+    neighbours. The length is T * prod(scales) exactly.
+    """
+
+    def __init__(self, scales: Sequence[int], normed: bool = False):
+        super().__init__()
+        self.scales = tuple(scales)
+        # an odd scale has the odd kernel below 2s, so that padding cuts both sides alike
+        self.layers = nn.ModuleList(
+            nn.ConvTranspose2d(1, 1, (3, 2 * s - s % 2), stride=(1, s), padding=(1, s // 2)) for s in scales
+        )
+        for i, layer in enumerate(self.layers):
+            nn.init.kaiming_normal_(layer.weight, a=_SLOPE)
+            nn.init.zeros_(layer.bias)
+            if normed:
+                self.layers[i] = weight_norm(layer)
+
+    @property
+    def reach(self) -> int:
+        """Frames on each side of one that it is made of, at most: one step of every scale."""
+        return len(self.scales)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        x = frames[:, None]  # (B, 1, C, T)
+        for layer in self.layers:
+            x = F.leaky_relu(layer(x), _SLOPE)
+        return x[:, 0]
 
 
 class Context(nn.Module):

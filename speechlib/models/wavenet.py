@@ -24,11 +24,11 @@ from ..errors import SpeechlibError, UnknownName
 from .distributions import Distribution, Gaussian, LogisticMixture, MuLaw
 from .excitation import Emphasis, Envelope, Filters, held, whiten
 from .speakers import vectors_of
-from .standardise import Standardise
-from .upsampling import Context, Smoothed
+from .standardise import Standardise, UnitRange
+from .upsampling import Context, Smoothed, Transposed
 
 OUTPUTS = ("mu_law", "logistic", "gaussian")
-UPSAMPLINGS = ("repeat", "smoothed")
+UPSAMPLINGS = ("repeat", "smoothed", "transposed")
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,10 @@ class WaveNetConfig:
     quantization_channels: int = 256  # mu_law: classes
     n_mixtures: int = 10  # logistic: components
     min_log_scale: float = -9.0  # logistic, gaussian: floor of the log-scale, in the loss and in sampling
+    start_scale: float = 0.0  # gaussian: N(0, start_scale) for every sample to begin with; 0 = random weights
     n_layers: int = 20
     n_stacks: int = 2  # dilations 1, 2, 4, ... start anew in each
+    dilation_base: int = 2  # or 1, 3, 9, ...
     kernel_size: int = 2
     residual_channels: int = 64
     gate_channels: int = 128  # half for the tanh, half for the sigmoid
@@ -49,12 +51,15 @@ class WaveNetConfig:
     front_relu: bool = False  # ReLU behind it (ClariNet)
     front_skip: bool = False  # its output joins the skips (VQ-VAE-WaveNet)
     scalar_input: bool = False  # mu_law: the companded value as one channel, instead of an embedding of the class
+    companded: bool = False  # logistic, gaussian: it hears such values of mu-law as well, without their steps
     residual_scale: float = math.sqrt(0.5)  # 1.0 = a plain sum
     skip_scale: float | None = None  # None = sqrt(1 / n_layers)
     context_channels: int = 0  # width of what reads a frame of the condition with those around it; 0 = each by itself
-    upsampling: str = "repeat"  # of the condition: "repeat", or "smoothed" by learned filters
+    unit_condition: bool = False  # log-mel bands as ClariNet has them, in [0, 1], instead of standardised ones
+    upsampling: str = "repeat"  # of the condition: "repeat", or learned: "smoothed" repetition, "transposed" filters
     scales: tuple[int, ...] = (4, 4, 4, 4)  # their product is the hop: samples per frame of the condition
     condition_kernel: int = 1  # smoothed: frames that the first convolution sees
+    condition_bias: bool = False  # of the condition's product, beside that of the gate (ClariNet)
     condition_post: bool = False  # the condition enters the output stage as well (VQ-VAE-WaveNet)
     speaker_dim: int = 0  # size of the learned speaker vector; 0 = no speakers
     dropout: float = 0.0  # on each layer's input
@@ -68,12 +73,20 @@ class WaveNetConfig:
     def __post_init__(self):
         if self.output not in OUTPUTS:
             raise UnknownName("output", self.output, OUTPUTS)
+        if self.start_scale < 0 or (self.start_scale and (self.output != "gaussian" or self.weight_norm)):
+            raise SpeechlibError(
+                f"start_scale is {self.start_scale}: from 0 on, and 0 unless output is gaussian without weight_norm"
+            )
+        if self.companded and self.output == "mu_law":
+            raise SpeechlibError("companded is for a continuous output: with mu_law it is scalar_input")
         if self.upsampling not in UPSAMPLINGS:
             raise UnknownName("upsampling", self.upsampling, UPSAMPLINGS)
         if self.n_stacks < 1 or self.n_layers < 1 or self.n_layers % self.n_stacks:
             raise SpeechlibError(f"{self.n_layers} layers do not divide into {self.n_stacks} stacks")
         if self.gate_channels % 2:
             raise SpeechlibError(f"gate_channels is {self.gate_channels}: an even number, it is cut into two halves")
+        if self.dilation_base < 1:
+            raise SpeechlibError(f"dilation_base is {self.dilation_base}: at least 1")
         if self.kernel_size < 2 or self.front_kernel < 1:
             raise SpeechlibError(
                 f"kernel_size {self.kernel_size} must be at least 2, front_kernel {self.front_kernel} at least 1"
@@ -98,7 +111,8 @@ class WaveNetConfig:
 
     @property
     def dilations(self) -> tuple[int, ...]:
-        return tuple(2 ** (layer % (self.n_layers // self.n_stacks)) for layer in range(self.n_layers))
+        per_stack = self.n_layers // self.n_stacks
+        return tuple(self.dilation_base ** (layer % per_stack) for layer in range(self.n_layers))
 
     @property
     def receptive_field(self) -> int:
@@ -126,6 +140,7 @@ class Front(nn.Module):
         super().__init__()
         self.kernel, self.channels = config.front_kernel, config.residual_channels
         self.classes = config.quantization_channels if config.output == "mu_law" else 0
+        self.companded = config.quantization_channels if config.companded else 0
         self.is_table = bool(self.classes) and not config.scalar_input
         if self.is_table:
             self.table = nn.Embedding(self.classes, self.kernel * self.channels)
@@ -138,6 +153,8 @@ class Front(nn.Module):
         if not self.is_table:
             if self.classes:
                 wave = mu_law.encode(wave, self.classes) * (2 / (self.classes - 1)) - 1  # companded
+            elif self.companded:
+                wave = mu_law.compress(wave, self.companded)
             # the zeros before the beginning are padding, not class 0
             return causal(self.conv, wave[:, None].to(self.conv.weight.dtype))
         rows = self.table(mu_law.encode(wave, self.classes)).unflatten(2, (self.kernel, self.channels))  # (B, S, k, R)
@@ -189,8 +206,10 @@ class WaveNet(nn.Module):
         self.front_skip = _conv(config.residual_channels, post, 1, config.weight_norm) if config.front_skip else None
         self.layers = nn.ModuleList(Layer(config, dilation) for dilation in config.dilations)
         # one product for all layers, cut into pieces: rows [0, G) are layer 0's, the last may be the output stage's
-        self.condition = _conv(n_condition, width, 1, config.weight_norm, bias=False) if n_condition else None
-        self.inputs = Standardise(n_condition)  # the condition comes as it is measured; the identity until `fit`
+        biased = config.condition_bias
+        self.condition = _conv(n_condition, width, 1, config.weight_norm, bias=biased) if n_condition else None
+        # the condition comes as it is measured; standardised it is the same until `fit`
+        self.inputs = UnitRange() if config.unit_condition else Standardise(n_condition)
         self.context = (
             Context(n_condition, config.context_channels) if n_condition and config.context_channels else None
         )
@@ -198,12 +217,17 @@ class WaveNet(nn.Module):
         self.upsample = None  # "repeat" needs none: it commutes with the product and happens behind it
         if n_condition and config.upsampling == "smoothed":
             self.upsample = Smoothed(n_condition, config.scales, config.condition_kernel)
+        elif n_condition and config.upsampling == "transposed":
+            self.upsample = Transposed(config.scales, config.weight_norm)
         self.speakers = nn.Embedding(n_speakers, config.speaker_dim) if n_speakers else None
         self.speaker = _conv(config.speaker_dim, width, 1, config.weight_norm, bias=False) if n_speakers else None
         if self.speakers is not None:
             nn.init.normal_(self.speakers.weight, std=0.1)
         self.post_1 = _conv(post, post, 1, config.weight_norm)
         self.post_2 = _conv(post, self.distribution.n_parameters, 1, config.weight_norm)
+        if config.start_scale:
+            nn.init.zeros_(self.post_2.weight)
+            nn.init.constant_(self.post_2.bias[1:], math.log(config.start_scale))
 
     @property
     def receptive_field(self) -> int:
@@ -231,7 +255,7 @@ class WaveNet(nn.Module):
 
     def inner(self, wave: Tensor, condition: Tensor | None = None) -> Tensor:
         """What the network hears and predicts (B, S): the wave, or its excitation."""
-        self._check(condition, wave.shape[-1])
+        self.check(condition, wave.shape[-1])
         filters = self.filters(condition, wave.shape[-1])
         return wave if filters is None else whiten(wave, filters)
 
@@ -239,7 +263,7 @@ class WaveNet(nn.Module):
         """Between wave and excitation, for a model that has such."""
         if self.excitation is None:
             return None
-        self._check(condition)
+        self.check(condition)
         return self.excitation(condition, n_samples)
 
     def predict(self, inner: Tensor, condition: Tensor | None = None, speaker: Tensor | None = None) -> Tensor:
@@ -273,7 +297,7 @@ class WaveNet(nn.Module):
 
     def frames(self, condition: Tensor | None, n_samples: int | None = None) -> Tensor | None:
         """Checked condition (B, C, T) -> what `self.condition` is applied to: frames for "repeat", else samples."""
-        self._check(condition, n_samples)
+        self.check(condition, n_samples)
         if condition is None:
             return None
         condition = self.inputs(condition)
@@ -281,7 +305,12 @@ class WaveNet(nn.Module):
             condition = self.context(condition)
         return condition if self.upsample is None else self.upsample(condition)
 
-    def _check(self, condition: Tensor | None, n_samples: int | None = None) -> None:
+    @property
+    def condition_reach(self) -> int:
+        """Frames on each side of a frame that are read with it: by `context` and up-sampling."""
+        return sum(part.reach for part in (self.context, self.upsample) if part is not None)
+
+    def check(self, condition: Tensor | None, n_samples: int | None = None) -> None:
         """Raises SpeechlibError for a condition that is not this model's, or not of n_samples."""
         if self.condition is None:
             if condition is not None:
@@ -310,7 +339,9 @@ class WaveNet(nn.Module):
         pieces: list[Tensor | None] = [None] * len(widths)
         if frames is not None:
             rows = frames.transpose(1, 2)  # (B, N, C)
-            pieces = [F.linear(rows, part[:, :, 0]).transpose(1, 2) for part in self.condition.weight.split(widths)]
+            biases = [None] * len(widths) if self.condition.bias is None else self.condition.bias.split(widths)
+            parts = zip(self.condition.weight.split(widths), biases)
+            pieces = [F.linear(rows, part[:, :, 0], bias).transpose(1, 2) for part, bias in parts]
         if vector is not None:
             spoken = vector[:, :, None].split(widths, dim=1)
             pieces = [s if part is None else part + s for part, s in zip(pieces, spoken)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..errors import SpeechlibError, UnknownName
+from ..models.clarinet import ClariNetConfig
 from ..models.melnet import MelNetConfig
 from ..models.prior import PriorConfig
 from ..models.recogniser import RecogniserConfig
@@ -21,7 +22,8 @@ from ..training import TrainingConfig
 WAVE = "wave"  # among the kinds of features: the samples themselves
 CODES = "codes"  # and those that the codec of `source` makes of every utterance
 ModelConfig = (
-    MelNetConfig
+    ClariNetConfig
+    | MelNetConfig
     | PriorConfig
     | RecogniserConfig
     | VAEConfig

@@ -10,6 +10,7 @@ the size: seven minutes on a GPU.
 from dataclasses import replace
 
 from ..features import FeatureConfig
+from ..models.clarinet import SOURCE_TEACHER
 from ..models.wavenet import WaveNetConfig
 from ..packs import PackConfig
 from ..training import TrainingConfig
@@ -167,7 +168,36 @@ _long = replace(
     ),
 )
 
+# Teachers of ClariNet (presets/clarinet.py): Gaussian, with the source's sizes on LJSpeech, or those of `demo`.
+_paper_teacher = replace(
+    _paper_gaussian,
+    preset="paper_teacher",
+    model=SOURCE_TEACHER,
+    training=replace(
+        _paper_gaussian.training,
+        n_frames=62,  # 15,872 samples
+        grad_clip=10.0,
+        learning_rates=tuple((200_000 * k, 1e-3 / 2**k) for k in (1, 2, 3)),
+    ),
+)
+# The latter begin as the mu-law checkpoint that comes with the package: all but the output is there.
+_teacher = replace(
+    _demo,
+    preset="teacher",
+    model=replace(_demo.model, output="gaussian", scalar_input=False, companded=True, start_scale=1.0),
+    training=replace(_demo.training, start_from="wavenet", learning_rate=1e-3),
+)
+_teacher_smoke = replace(
+    _smoke,
+    preset="teacher_smoke",
+    model=replace(_smoke.model, output="gaussian", scalar_input=False, companded=True, start_scale=1.0),
+    training=replace(_smoke.training, steps=20, validate_batches=2),
+)
+
 PRESETS = {
     preset.preset: preset
-    for preset in (_smoke, _demo, _first, _long, _studio, _paper, _paper_logistic, _paper_gaussian)
+    for preset in (
+        *(_smoke, _demo, _first, _long, _studio, _paper, _paper_logistic, _paper_gaussian),
+        *(_teacher_smoke, _teacher, _paper_teacher),
+    )
 }

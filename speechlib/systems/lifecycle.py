@@ -23,6 +23,7 @@ from ..runs import Run
 from ..training import Progress
 from . import (
     adversarial_autoencoder,
+    clarinet,
     melnet,
     parts,
     prior,
@@ -40,6 +41,7 @@ from .coded import code_pack
 from .data import Data, Trained, crops, packed
 
 SYSTEMS: dict[str, ModuleType] = {
+    "clarinet": clarinet,
     "melnet": melnet,
     "prior": prior,
     "recogniser": recogniser,
@@ -84,12 +86,19 @@ def source_of(experiment: Experiment, progress: Progress | None = None) -> Train
     source = experiment.source
     if source is None:
         raise SpeechlibError(f"the {experiment.system} builds on no other experiment: its `source` is empty")
+    name = _shipped_as(source)
+    return load_pretrained(name) if name else load(train(source, progress))
+
+
+def _shipped_as(source: Experiment) -> str:
+    """The checkpoint that ships with the package and is of this very experiment; empty where there is none, or where
+    its run is done."""
     run = runs.find(source)
     if run is None or run.status != "done":
         for name in pretrained.names():
             if replace(_shipped(name), preset=source.preset) == source:
-                return load_pretrained(name)
-    return load(train(source, progress))
+                return name
+    return ""
 
 
 def build(experiment: Experiment, data: Data) -> nn.Module:
@@ -214,6 +223,9 @@ def _descend(experiment: Experiment, data: Data, run: Run, progress: Progress | 
         listen = partial(system.listen, experiment, data, run)
     if experiment.source and experiment.source.system == experiment.system:  # a stage before: go on from its weights
         config = replace(config, start_from=str(train(experiment.source, progress).weights))
+    elif experiment.source and experiment.inputs != CODES and not config.start_from:  # a teacher: a part, and frozen
+        found = _shipped_as(experiment.source) or str(train(experiment.source, progress).weights)
+        config = replace(config, start_from=found)
     if config.part and config.start_from:
         parts.refuse_others(model, pretrained.find(config.start_from), experiment, system)
     if hasattr(system, "players"):

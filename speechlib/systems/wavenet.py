@@ -51,7 +51,7 @@ def vocode(trained: Trained, features: int | Tensor, speaker: int | None = None,
     `speaker` (index into pack.speakers, -1 = nobody) is read by models that know speakers; an utterance's own where it
     is None. `options` are those of generation.wavenet.generate: seed, temperature, top_p, progress, stop, ...
     """
-    return generate(trained.model, *_asked(trained, features, speaker), **options)[0]
+    return generate(trained.model, *asked(trained, features, speaker), **options)[0]
 
 
 def steered(trained: Trained, features: int | Tensor, speaker: int | None = None, **options) -> Tensor:
@@ -60,17 +60,17 @@ def steered(trained: Trained, features: int | Tensor, speaker: int | None = None
     `options` are those of generation.steering.steer: n_particles, tolerance, seed, ... With precision "int8" it takes
     half the time, and another number of torch's threads may lead to another draw.
     """
-    condition, voice = _asked(trained, features, speaker)
+    condition, voice = asked(trained, features, speaker)
     bands = trained.data.pack.config_of(trained.experiment.frames("inputs"))
     return steer(trained.model, condition, condition[0], bands, voice, **options)
 
 
 def speaking(trained: Trained, features: int | Tensor, speaker: int | None = None, **options) -> stream:
     """The same as blocks (1, <= block) that come one by one; `options` are those of generation.wavenet.stream."""
-    return stream(trained.model, *_asked(trained, features, speaker), **options)
+    return stream(trained.model, *asked(trained, features, speaker), **options)
 
 
-def _asked(trained: Trained, features: int | Tensor, speaker: int | None) -> tuple[Tensor, Tensor | None]:
+def asked(trained: Trained, features: int | Tensor, speaker: int | None) -> tuple[Tensor, Tensor | None]:
     """Condition (1, C, T) and speaker (1,), None for a model that knows none."""
     if isinstance(features, int):
         speaker = int(trained.data.pack.speaker[features]) if speaker is None else speaker

@@ -1,6 +1,7 @@
 """What a notebook shows beside figures: players (always audible, trusted or not) and explorers (ipywidgets)."""
 
 from .attributes import attribute_explorer
+from .clarinet import clarinet_explorer
 from .codebook import code_players, codebook_explorer
 from .explorers import alignment_explorer, corpus_browser, reconstruction_explorer
 from .latents import interpolation_explorer
@@ -17,6 +18,7 @@ __all__ = [
     "Streaming",
     "alignment_explorer",
     "attribute_explorer",
+    "clarinet_explorer",
     "code_players",
     "codebook_explorer",
     "corpus_browser",

@@ -1,0 +1,93 @@
+"""ClariNet as a vocoder: a teacher that speaks sample by sample, and a student that says all of it at once."""
+
+from torch import Tensor
+
+from .. import audio, objectives
+from ..errors import SpeechlibError
+from ..features import n_features
+from ..generation.clarinet import generate, stream
+from ..models.clarinet import ClariNet
+from ..presets import Experiment
+from ..runs import Run
+from . import vocoders, wavenet
+from .data import Data, Trained
+
+objective = objectives.clarinet
+_HEARD = 2.0  # seconds of a recording that are said while it is learned
+
+
+def new(experiment: Experiment, n_speakers: int) -> ClariNet:
+    _check(experiment)
+    config = next(c for c in experiment.pack.features if c.kind == experiment.inputs)
+    if experiment.model.hop != config.hop_length:
+        raise SpeechlibError(
+            f"model.teacher.scales {experiment.model.teacher.scales} make {experiment.model.hop} samples of a frame, "
+            f"{config.kind} has a hop of {config.hop_length}: their product must be the hop"
+        )
+    known = n_speakers if experiment.model.teacher.speaker_dim else 0
+    return ClariNet(experiment.model, n_features(config), known)
+
+
+def _check(experiment: Experiment) -> None:
+    """Raises SpeechlibError for a teacher that is none for this student."""
+    teacher = experiment.source
+    if teacher is None or teacher.system != "wavenet":
+        found = "empty" if teacher is None else f"a {teacher.system}"
+        raise SpeechlibError(f"ClariNet needs `source`, the experiment of its teacher, a wavenet; it is {found}")
+    ours, theirs = experiment.pack.sample_rate, teacher.pack.sample_rate
+    if ours != theirs:
+        raise SpeechlibError(f"the teacher speaks at {theirs} Hz, the student's waves are at {ours} Hz: one pack")
+    for name in ("pack", "inputs"):
+        own, its = getattr(experiment, name), getattr(teacher, name)
+        if own != its:
+            raise SpeechlibError(f"{name} of the student is {own}, its teacher was trained with {its}")
+    if teacher.model != experiment.model.teacher:
+        raise SpeechlibError(
+            f"model.teacher is not what `source` trains: {experiment.model.teacher} and {teacher.model}. "
+            "Change both: model.teacher.NAME and source.model.NAME"
+        )
+    if "teacher" not in experiment.training.frozen:
+        raise SpeechlibError(f"training.frozen is {experiment.training.frozen}: 'teacher' must be in it")
+
+
+def fit(model: ClariNet, experiment: Experiment, data: Data) -> None:
+    """The statistics of the condition over the training part, in the teacher's place for them."""
+    wavenet.fit(model.teacher, experiment, data)
+
+
+def teacher(trained: Trained) -> Trained:
+    """The teacher by itself, as a trained wavenet: wavenet.vocode speaks by it, sample by sample."""
+    return Trained(trained.model.teacher, trained.experiment.source, trained.data, None)
+
+
+def vocode(trained: Trained, features: int | Tensor, speaker: int | None = None, **options) -> Tensor:
+    """An utterance of the pack (its index), or features (C, T), said by the student: wave (T hop,) on the CPU.
+
+    `speaker` (index into pack.speakers, -1 = nobody) is read by models that know speakers; an utterance's own where it
+    is None. `options` are those of generation.clarinet.generate: seed, temperature, block, precision, ... Raises
+    SpeechlibError for a nucleus (top_p), which WaveNets have.
+    """
+    if options.pop("top_p", 1.0) != 1:
+        raise SpeechlibError("ClariNet's noise has a temperature and no nucleus: leave top_p out")
+    return generate(trained.model, *wavenet.asked(trained, features, speaker), **options)[0]
+
+
+def speaking(trained: Trained, features: int | Tensor, speaker: int | None = None, **options) -> stream:
+    """The same as blocks (1, <= block) that come one by one; `options` are those of generation.clarinet.stream."""
+    return stream(trained.model, *wavenet.asked(trained, features, speaker), **options)
+
+
+def listen(experiment: Experiment, prepared: Data, run: Run, model: ClariNet, step: int) -> None:
+    """Write the beginning of an utterance of the validation part, as the student says it, to the run's samples/:
+    step-00000100.wav, and recording.wav, which is the truth."""
+    kind, rate = experiment.inputs, prepared.pack.config.sample_rate
+    (clip,) = vocoders.clips(prepared, kind, 1, _HEARD)
+    said = vocode(Trained(model, experiment, prepared, run), clip.features, clip.speaker)
+    for name, wave in {"recording": clip.wave, f"step-{step:08}": said}.items():
+        audio.write(run.folder("samples") / f"{name}.wav", wave, rate)
+
+
+def scores(trained: Trained) -> dict[str, float]:
+    """A few seconds of the validation part said by the student, judged beside noise of the same bands (see vocoders).
+    Those of the teacher are in its own run."""
+    return vocoders.score(trained, lambda clip: vocode(trained, clip.features, clip.speaker))
