@@ -73,6 +73,23 @@ def wavenet(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     return {"loss": loss, "bits": loss / math.log(2)}
 
 
+def flowavenet(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    """-log density of the wave in nats per sample; padding does not count.
+
+    loss = prior - log_det_actnorm - log_det_coupling (- log_det_envelope, which no training moves, where an excitation
+    flows): "prior" is -log density of the latents, a log_det the logarithm of the volume that those steps make of one.
+    The batch's inputs are the condition of a model that takes one. Raises SpeechlibError for a batch without audio.
+    """
+    if batch.audio is None:
+        raise SpeechlibError("FloWaveNet learns from waves, this batch has none: Crops(..., audio=True)")
+    condition = batch.inputs if model.sizes["n_condition"] else None
+    speaker = batch.speaker if model.sizes["n_speakers"] else None
+    found = model(dithered(batch.audio, model.config.dither), condition, speaker).log_prob  # {term: (B, cells)}
+    means = {name: _mean_inside(cells, batch) / model.config.squeeze for name, cells in found.items()}
+    terms = {"prior": -means.pop("prior")} | {f"log_det_{name}": value for name, value in means.items()}
+    return {"loss": terms["prior"] - sum(means.values()), **terms}
+
+
 def vqvae_wavenet(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     """-log p of each sample given those before it and the codes, in nats, + what quantization adds, + the squared error
     of what is drawn on the way (standardised bands), where something is.
@@ -266,9 +283,9 @@ def dithered(wave: Tensor, deviation: float) -> Tensor:
 
 
 def _mean_inside(nll: Tensor, batch: Batch) -> Tensor:
-    """Mean of nll (B, S) over the samples of the batch's valid frames."""
-    hop = batch.audio.shape[1] // batch.inputs.shape[2]
-    inside = torch.arange(nll.shape[1], device=nll.device) < batch.length[:, None] * hop  # (B, S)
+    """Mean of nll (B, S), or of cells of several samples (B, cells), over those that end within the valid frames."""
+    hop = nll.shape[1] / batch.inputs.shape[2]
+    inside = torch.arange(1, nll.shape[1] + 1, device=nll.device) <= batch.length[:, None] * hop  # (B, S)
     return (nll * inside).sum() / inside.sum().clamp(min=1)
 
 

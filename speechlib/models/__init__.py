@@ -6,6 +6,7 @@ from importlib import import_module
 from ..errors import UnknownName
 
 _PLACES = {
+    "flowavenet": ("flowavenet", "FloWaveNet"),
     "melnet": ("melnet", "MelNet"),
     "prior": ("prior", "Prior"),
     "vae": ("vae", "VAE"),

@@ -7,10 +7,11 @@ from typing import Any
 
 from .. import configs, timit_mat
 from ..errors import UnknownName
-from . import melnet, prior, vae, vqvae, vqvae_wavenet, wae, wavenet, wavenet_autoencoder, wgan
+from . import flowavenet, melnet, prior, vae, vqvae, vqvae_wavenet, wae, wavenet, wavenet_autoencoder, wgan
 from .experiment import CorpusConfig, Experiment
 
 PRESETS: dict[str, dict[str, Experiment]] = {
+    "flowavenet": flowavenet.PRESETS,
     "melnet": melnet.PRESETS,
     "prior": prior.PRESETS,
     "vae": vae.PRESETS,

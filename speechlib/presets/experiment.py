@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..errors import SpeechlibError, UnknownName
+from ..models.flowavenet import FloWaveNetConfig
 from ..models.melnet import MelNetConfig
 from ..models.prior import PriorConfig
 from ..models.vae import VAEConfig
@@ -20,7 +21,8 @@ from ..training import TrainingConfig
 WAVE = "wave"  # among the kinds of features: the samples themselves
 CODES = "codes"  # and those that the codec of `source` makes of every utterance
 ModelConfig = (
-    MelNetConfig
+    FloWaveNetConfig
+    | MelNetConfig
     | PriorConfig
     | VAEConfig
     | VQVAEConfig

@@ -22,6 +22,7 @@ from ..runs import Run
 from ..training import Progress
 from . import (
     adversarial_autoencoder,
+    flowavenet,
     melnet,
     parts,
     prior,
@@ -38,6 +39,7 @@ from .coded import code_pack
 from .data import Data, Trained, crops, packed
 
 SYSTEMS: dict[str, ModuleType] = {
+    "flowavenet": flowavenet,
     "melnet": melnet,
     "prior": prior,
     "vae": vae,

@@ -1,0 +1,212 @@
+"""Features of any kind of source, heard through any vocoder there is.
+
+    wave = vocoding.vocode(bands, runs.find(experiment), config)     # (C, T) of a VAE, a VQ-VAE, a MelNet
+    vocoding.compare(data, clips, kind, vocoding.everything(data, kind))
+
+A vocoder is a run of any system with `vocode(trained, features, speaker)`; where there is none, Griffin-Lim stands in.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import pretrained, runs
+from ..errors import SpeechlibError
+from ..features import FeatureConfig, n_features
+from ..inversion import to_audio
+from ..presets import Experiment
+from ..runs import Run
+from . import vocoders
+from .data import Data, Trained
+from .lifecycle import experiment_of, load, load_pretrained, system_of
+from .vocoders import Clip
+
+if TYPE_CHECKING:
+    import pandas
+
+Says = Callable[[Clip], Tensor | Iterable[Tensor]]  # a wave (S,), or blocks (1, n) that come one by one
+
+
+def vocode(
+    features: Tensor,
+    vocoder: Run | Trained | str | None,
+    config: FeatureConfig,
+    speaker: int | None = None,
+    say: Callable[[str], None] = print,
+    **options,
+) -> Tensor:
+    """features (C, T) measured as `config` tells -> wave on the CPU, at the vocoder's sample rate.
+
+    `vocoder`: a run, what `systems.load` gives, the name of a shipped checkpoint; None: Griffin-Lim, and `say` is told
+    so. `speaker` is one of the vocoder's corpus (None or -1: nobody), for those that know speakers. `options` are those
+    of the system's own `vocode`. Features of another frame rate or sample rate are `converted` to the vocoder's. Raises
+    SpeechlibError for those that cannot be, for a system that is no vocoder, and for what is not (C, T) or not finite.
+    """
+    _check(features, config)
+    if vocoder is None:
+        if options:
+            raise SpeechlibError(f"Griffin-Lim has no {', '.join(sorted(options))}: those are options of a vocoder")
+        say(f"no vocoder given: {config.kind} at {config.sample_rate} Hz is heard through Griffin-Lim")
+        return torch.as_tensor(to_audio(features.cpu(), config))
+    trained = _loaded(vocoder)
+    wanted = trained.data.pack.config_of(trained.experiment.frames("inputs"))
+    ready = converted(features, config, wanted)
+    return system_of(trained.experiment).vocode(trained, ready, -1 if speaker is None else speaker, **options)
+
+
+def sample_rate(vocoder: Run | Trained | str | None, config: FeatureConfig) -> int:
+    """Hertz of what `vocode` gives."""
+    return config.sample_rate if vocoder is None else _loaded(vocoder).data.pack.config.sample_rate
+
+
+def converted(features: Tensor, given: FeatureConfig, wanted: FeatureConfig) -> Tensor:
+    """Log bands (C, T) of one config as those of another, which differs from it by frame rate or sample rate alone.
+
+    Frames are placed on lines between their neighbours. At another sample rate, bands of the same hertz read off a
+    window of the same seconds have the squared ratio of its samples as power. Raises SpeechlibError that names both
+    configs for any other difference: bands that were never measured cannot be made.
+    """
+    if given == wanted:
+        return features
+    ratio = wanted.sample_rate / given.sample_rate
+    alike = replace(
+        given,
+        sample_rate=wanted.sample_rate,
+        n_fft=round(given.n_fft * ratio),
+        win_length=round(given.win_length * ratio),
+        hop_length=wanted.hop_length,
+        f_max=wanted.f_max,
+        floor=wanted.floor,
+    )
+    if given.kind != "log_mel" or alike != wanted or given.highest != wanted.highest:
+        raise SpeechlibError(
+            f"features of {_told(given)} cannot be made those of {_told(wanted)}: only the frame rate, or the sample "
+            "rate with the same bands and window, may differ. Vocode them with a run trained on their own kind, or "
+            "through Griffin-Lim (no vocoder)"
+        )
+    if given.frame_rate != wanted.frame_rate:
+        n_frames = max(1, 1 + round((features.shape[1] - 1) * wanted.frame_rate / given.frame_rate))
+        place = torch.arange(n_frames, device=features.device) * (given.frame_rate / wanted.frame_rate)
+        before = place.floor().long().clamp(max=features.shape[1] - 1)
+        after = (before + 1).clamp(max=features.shape[1] - 1)
+        features = torch.lerp(features[:, before], features[:, after], (place - before).to(features.dtype))
+    return features + 2 * math.log(ratio)
+
+
+def everything(data: Data, kind: str, **options) -> dict[str, Says]:
+    """{name: vocoder} of what can say the features of a kind of this pack: noise and Griffin-Lim, then every finished
+    run and shipped checkpoint of a system with `vocode`, the latest of each preset. `options` {system: {option: value}}.
+    """
+    config = data.pack.config_of(kind)
+    found: dict[str, Says] = dict(vocoders.rivals(config))
+    for name, trained in trained_vocoders(data, kind).items():
+        own = options.get(trained.experiment.system, {})
+        found[name] = partial(_says, trained, own)
+    return found
+
+
+def trained_vocoders(data: Data, kind: str) -> dict[str, Trained]:
+    """{"wavenet, checkpoint": Trained, "flowavenet, demo": Trained, ...}: all whose features are those of this pack."""
+    found = {}
+    for name in pretrained.names():
+        experiment = pretrained.card(name)["experiment"]
+        if _is_vocoder(experiment["system"]) and _is_of(trained := load_pretrained(name, data), data, kind):
+            found[f"{trained.experiment.system}, checkpoint"] = trained
+    for run in runs.list_runs(experiment_of):
+        if isinstance(run, Run) and run.status == "done" and _is_vocoder(run.config["system"]):
+            experiment = experiment_of(run)
+            if experiment.pack == data.pack.config and experiment.inputs == kind:
+                found[f"{experiment.system}, {experiment.preset}"] = load(run, data)
+    return found
+
+
+def compare(data: Data, clips: Sequence[Clip], kind: str, says: Mapping[str, Says]) -> "pandas.DataFrame":
+    """`vocoders.judge` of all of them beside their `speed` on the first clip."""
+    whole = {name: partial(_whole, one) for name, one in says.items()}
+    table = vocoders.judge(data, clips, kind, whole)
+    return table.join(speed(says, clips[0], data.pack.config.sample_rate))
+
+
+def speed(
+    says: Mapping[str, Says], clip: Clip, sample_rate: int, clock: Callable[[], float] = time.perf_counter
+) -> "pandas.DataFrame":
+    """A row per vocoder: samples_per_second; real_time, seconds of speech made in one (below 1 it cannot be played
+    while it is made); latency, seconds until the first sample is there.
+
+    One that gives blocks has its first early, one that gives a wave has all of it at once. Each says the clip twice,
+    of which the first is not counted: code is compiled then, and files are read.
+    """
+    import pandas
+
+    rows = {}
+    for name, one in says.items():
+        _whole(one, clip)
+        began, first, n_samples = clock(), None, 0
+        said = one(clip)
+        for block in [said] if isinstance(said, (Tensor, np.ndarray)) else said:
+            first = clock() if first is None else first
+            n_samples += block.shape[-1]
+        seconds = max(clock() - began, 1e-9)
+        if first is None:
+            raise SpeechlibError(f"{name} said nothing: blocks or a wave are wanted")
+        rate = n_samples / seconds
+        rows[name] = {"samples_per_second": rate, "real_time": rate / sample_rate, "latency": first - began}
+    return pandas.DataFrame.from_dict(rows, orient="index")
+
+
+def _says(trained: Trained, options: Mapping, clip: Clip) -> Tensor | Iterable[Tensor]:
+    """A clip by the system's own `speaking` where it can speak block by block, else by `vocode`."""
+    system = system_of(trained.experiment)
+    return getattr(system, "speaking", system.vocode)(trained, clip.features, clip.speaker, **options)
+
+
+def _whole(one: Says, clip: Clip) -> Tensor:
+    said = one(clip)
+    return torch.as_tensor(said) if isinstance(said, (Tensor, np.ndarray)) else torch.cat(list(said), dim=-1)[0]
+
+
+def _loaded(vocoder: Run | Trained | str) -> Trained:
+    if isinstance(vocoder, str):
+        vocoder = load_pretrained(vocoder)
+    elif isinstance(vocoder, Run):
+        if vocoder.status != "done":
+            raise SpeechlibError(f"{vocoder.name} is {vocoder.status} at step {vocoder.step}: train it to its end")
+        vocoder = load(vocoder)
+    if not _is_vocoder(vocoder.experiment.system):
+        raise SpeechlibError(f"a {vocoder.experiment.system} makes no waves of features: vocoders do")
+    return vocoder
+
+
+def _is_vocoder(system: str) -> bool:
+    from .lifecycle import SYSTEMS
+
+    return system in SYSTEMS and hasattr(SYSTEMS[system], "vocode")
+
+
+def _is_of(trained: Trained, data: Data, kind: str) -> bool:
+    experiment: Experiment = trained.experiment
+    return experiment.pack == data.pack.config and experiment.inputs == kind
+
+
+def _check(features: Tensor, config: FeatureConfig) -> None:
+    channels = n_features(config)
+    if not isinstance(features, Tensor) or features.ndim != 2 or features.shape[0] != channels or not features.numel():
+        got = tuple(features.shape) if hasattr(features, "shape") else type(features).__name__
+        raise SpeechlibError(f"features of {_told(config)} are (C, T) with C = {channels}, got {got}")
+    if not features.isfinite().all():
+        bad = int((~features.isfinite()).sum())
+        raise SpeechlibError(f"{bad} of {features.numel()} features are NaN or infinite: where do they come from?")
+
+
+def _told(config: FeatureConfig) -> str:
+    return (
+        f"{config.kind} ({config.sample_rate} Hz, {config.n_mels} bands of {config.f_min:g} to {config.highest:g} Hz, "
+        f"n_fft {config.n_fft}, window {config.win_length}, hop {config.hop_length})"
+    )
