@@ -78,6 +78,7 @@ NOTEBOOKS = (  # in reading order, which is an order they can run in
     _CODEC,
     Notebook("23_prior_over_codes", needs=(_CODEC,), makes="prior"),
     Notebook("24_wavenet_autoencoders", makes="wavenet_autoencoder"),
+    Notebook("26_flowavenet", makes="flowavenet"),
     Notebook("30_melnet_tier"),
     _MELNET,
     Notebook("32_melnet_studies", needs=(_MELNET,)),

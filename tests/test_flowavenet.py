@@ -13,7 +13,15 @@ from speechlib import configs, objectives, runs
 from speechlib.errors import SpeechlibError, UnknownName
 from speechlib.generation.flowavenet import folded, generate
 from speechlib.models.flowavenet import (
-    ActNorm, Flow, FloWaveNet, FloWaveNetConfig, Network, Transposed, noise, squeezed, stretched,
+    ActNorm,
+    Flow,
+    FloWaveNet,
+    FloWaveNetConfig,
+    Network,
+    Transposed,
+    noise,
+    squeezed,
+    stretched,
 )  # fmt: skip
 
 TOY = FloWaveNetConfig(n_blocks=2, n_flows=2, blocks_per_split=1, channels=8, scales=(2, 4))  # one split, hop 8

@@ -1,6 +1,6 @@
 """Presets of the FloWaveNet vocoder: mel bands in, all samples at once out.
 
-`paper` has the source's numbers (ksw0306/FloWaveNet on LJSpeech). `demo` speaks at 8 kHz with a hundredth of the
+`paper` has the source's numbers (ksw0306/FloWaveNet on LJSpeech). `demo` speaks at 8 kHz with a fifth of the
 channels, and learns the excitation under the envelope that its bands tell (models/excitation.py), as the WaveNet of
 notebook 21 does. `long` is `demo` trained for a quarter of an hour on one core: the checkpoint that comes with the
 package.
@@ -46,21 +46,21 @@ _demo = Experiment(
     pack=PackConfig(sample_rate=8_000, features=(MEL_8K,)),
     split=SplitConfig(),
     model=FloWaveNetConfig(
-        n_blocks=4,
-        n_flows=4,
-        blocks_per_split=2,
+        n_blocks=6,  # a position of the last one is 8 ms: a period of a voice
+        n_flows=2,
+        blocks_per_split=3,
         channels=48,
         scales=(8, 10),
-        condition_channels=16,
+        condition_channels=8,
         context_channels=64,
         envelope=24,
         dither=3e-4,
         weight_norm=False,
     ),
     training=TrainingConfig(
-        steps=1_000,
-        batch_size=8,
-        n_frames=50,
+        steps=600,
+        batch_size=4,
+        n_frames=28,
         learning_rate=2e-3,
         schedule="cosine",
         warmup=20,
@@ -76,13 +76,22 @@ _demo = Experiment(
 _smoke = replace(
     _demo,
     preset="smoke",
-    model=replace(_demo.model, n_blocks=3, n_flows=2, channels=16, condition_channels=8, context_channels=16),
+    model=replace(_demo.model, n_blocks=3, channels=16, blocks_per_split=2, context_channels=16),
     training=replace(_demo.training, steps=30, batch_size=2, n_frames=25, log_every=1, warmup=5, validate_every=10),
 )
 _long = replace(
     _demo,
     preset="long",
-    training=replace(_demo.training, steps=8_000, ema_decay=0.999, log_every=50, validate_every=500),
+    training=replace(
+        _demo.training,
+        steps=2_500,
+        schedule="constant",
+        learning_rates=((1_500, 7e-4), (2_200, 2e-4)),
+        ema_decay=0.995,
+        log_every=25,
+        validate_every=250,
+        checkpoint_every=250,
+    ),
 )
 
 PRESETS = {preset.preset: preset for preset in (_smoke, _demo, _long, _paper)}

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import pretrained, runs
+from .. import configs, pretrained, runs
 from ..errors import SpeechlibError
 from ..features import FeatureConfig, n_features
 from ..inversion import to_audio
@@ -100,37 +100,32 @@ def converted(features: Tensor, given: FeatureConfig, wanted: FeatureConfig) -> 
     return features + 2 * math.log(ratio)
 
 
-def everything(data: Data, kind: str, **options) -> dict[str, Says]:
-    """{name: vocoder} of what can say the features of a kind of this pack: noise and Griffin-Lim, then every finished
-    run and shipped checkpoint of a system with `vocode`, the latest of each preset. `options` {system: {option: value}}.
-    """
-    config = data.pack.config_of(kind)
-    found: dict[str, Says] = dict(vocoders.rivals(config))
+def everything(data: Data, kind: str, **options: Mapping) -> dict[str, Says]:
+    """{name: vocoder} of all that can say the features of a kind of this pack: noise and Griffin-Lim, which need no
+    model, then `trained_vocoders`. `options` {system: {option: value}} are those of the systems' own generation."""
+    found: dict[str, Says] = dict(vocoders.rivals(data.pack.config_of(kind)))
     for name, trained in trained_vocoders(data, kind).items():
-        own = options.get(trained.experiment.system, {})
-        found[name] = partial(_says, trained, own)
+        found[name] = partial(_says, trained, options.get(trained.experiment.system, {}))
     return found
 
 
 def trained_vocoders(data: Data, kind: str) -> dict[str, Trained]:
-    """{"wavenet, checkpoint": Trained, "flowavenet, demo": Trained, ...}: all whose features are those of this pack."""
+    """{"wavenet, checkpoint": Trained, "flowavenet, demo": Trained, ...}: the shipped checkpoints and finished runs of
+    systems with `vocode` whose features are those of this pack; of several runs of one preset the last by name."""
     found = {}
     for name in pretrained.names():
-        experiment = pretrained.card(name)["experiment"]
-        if _is_vocoder(experiment["system"]) and _is_of(trained := load_pretrained(name, data), data, kind):
-            found[f"{trained.experiment.system}, checkpoint"] = trained
+        experiment = configs.from_dict(Experiment, pretrained.card(name)["experiment"])
+        if _says_these(experiment, data, kind):
+            found[f"{experiment.system}, checkpoint"] = load_pretrained(name, data)
     for run in runs.list_runs(experiment_of):
-        if isinstance(run, Run) and run.status == "done" and _is_vocoder(run.config["system"]):
-            experiment = experiment_of(run)
-            if experiment.pack == data.pack.config and experiment.inputs == kind:
-                found[f"{experiment.system}, {experiment.preset}"] = load(run, data)
+        if isinstance(run, Run) and run.status == "done" and _says_these(experiment := experiment_of(run), data, kind):
+            found[f"{experiment.system}, {experiment.preset}"] = load(run, data)
     return found
 
 
 def compare(data: Data, clips: Sequence[Clip], kind: str, says: Mapping[str, Says]) -> "pandas.DataFrame":
     """`vocoders.judge` of all of them beside their `speed` on the first clip."""
-    whole = {name: partial(_whole, one) for name, one in says.items()}
-    table = vocoders.judge(data, clips, kind, whole)
+    table = vocoders.judge(data, clips, kind, {name: partial(whole, one) for name, one in says.items()})
     return table.join(speed(says, clips[0], data.pack.config.sample_rate))
 
 
@@ -147,10 +142,10 @@ def speed(
 
     rows = {}
     for name, one in says.items():
-        _whole(one, clip)
+        for _block in _blocks(one(clip)):
+            pass
         began, first, n_samples = clock(), None, 0
-        said = one(clip)
-        for block in [said] if isinstance(said, (Tensor, np.ndarray)) else said:
+        for block in _blocks(one(clip)):
             first = clock() if first is None else first
             n_samples += block.shape[-1]
         seconds = max(clock() - began, 1e-9)
@@ -167,9 +162,13 @@ def _says(trained: Trained, options: Mapping, clip: Clip) -> Tensor | Iterable[T
     return getattr(system, "speaking", system.vocode)(trained, clip.features, clip.speaker, **options)
 
 
-def _whole(one: Says, clip: Clip) -> Tensor:
-    said = one(clip)
-    return torch.as_tensor(said) if isinstance(said, (Tensor, np.ndarray)) else torch.cat(list(said), dim=-1)[0]
+def whole(one: Says, clip: Clip) -> Tensor:
+    """The wave (S,) of a clip, whether it comes at once or in blocks."""
+    return torch.cat([torch.as_tensor(block).flatten() for block in _blocks(one(clip))])
+
+
+def _blocks(said: Tensor | Iterable[Tensor]) -> Iterable[Tensor]:
+    return [said] if isinstance(said, (Tensor, np.ndarray)) else said
 
 
 def _loaded(vocoder: Run | Trained | str) -> Trained:
@@ -179,20 +178,17 @@ def _loaded(vocoder: Run | Trained | str) -> Trained:
         if vocoder.status != "done":
             raise SpeechlibError(f"{vocoder.name} is {vocoder.status} at step {vocoder.step}: train it to its end")
         vocoder = load(vocoder)
-    if not _is_vocoder(vocoder.experiment.system):
+    if not _is_vocoder(vocoder.experiment):
         raise SpeechlibError(f"a {vocoder.experiment.system} makes no waves of features: vocoders do")
     return vocoder
 
 
-def _is_vocoder(system: str) -> bool:
-    from .lifecycle import SYSTEMS
-
-    return system in SYSTEMS and hasattr(SYSTEMS[system], "vocode")
+def _is_vocoder(experiment: Experiment) -> bool:
+    return hasattr(system_of(experiment), "vocode")
 
 
-def _is_of(trained: Trained, data: Data, kind: str) -> bool:
-    experiment: Experiment = trained.experiment
-    return experiment.pack == data.pack.config and experiment.inputs == kind
+def _says_these(experiment: Experiment, data: Data, kind: str) -> bool:
+    return _is_vocoder(experiment) and (experiment.pack, experiment.inputs) == (data.pack.config, kind)
 
 
 def _check(features: Tensor, config: FeatureConfig) -> None:
