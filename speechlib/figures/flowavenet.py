@@ -36,9 +36,9 @@ def bending(stages: Mapping[str, tuple], grid_size: int, extent: float, target=N
 def there_and_back(errors: Mapping[str, Sequence[float]], allowed: float) -> Figure:
     """What is left in front of each block when a wave goes in and comes back, {model: errors}, in deviations there."""
     figure, ((ax,),) = style.panels(height=2.6)
-    for (name, values), marker in zip(errors.items(), "osD^"):
+    for (name, values), colour in zip(errors.items(), (OURS, *style.NEUTRAL)):
         blocks = np.arange(1, len(values) + 1)
-        ax.plot(blocks, np.maximum(values, 1e-9), marker=marker, label=name, color=OURS if marker == "o" else None)
+        ax.plot(blocks, np.maximum(values, 1e-9), "o-", label=name, color=colour)
     ax.axhline(allowed, color=style.REFERENCE, linestyle="--", linewidth=1, label=f"{allowed:g}")
     ax.set(yscale="log", xlabel="block (1 is the wave's side)", ylabel="largest difference", xticks=blocks)
     ax.legend(loc="upper right")
