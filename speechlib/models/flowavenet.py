@@ -45,6 +45,7 @@ class FloWaveNetConfig:
     channels: int = 256  # residual, gate and skip channels of those WaveNets
     kernel_size: int = 3
     causal: bool = False  # whether couplings look to the left only
+    log_scale_limit: float = 0.0  # of what a coupling stretches by, bent towards it; 0 = none, as in the source
     scales: tuple[int, ...] = (16, 16)  # of the transposed up-sampling; their product is the hop
     condition_channels: int = 0  # the condition is projected to so many first, as squeezing doubles them; 0 = as it is
     context_channels: int = 0  # width of what reads a frame of the condition with those around it; 0 = each by itself
@@ -62,7 +63,7 @@ class FloWaveNetConfig:
             raise SpeechlibError(f"kernel_size {self.kernel_size} must be odd: a sample stays in its place")
         if not self.scales or min(self.scales) < 2 or any(scale % 2 for scale in self.scales):
             raise SpeechlibError(f"scales {self.scales} must be even numbers from 2: frames become exactly so many")
-        for name in ("condition_channels", "context_channels", "speaker_dim", "envelope", "dither"):
+        for name in ("condition_channels", "context_channels", "speaker_dim", "envelope", "dither", "log_scale_limit"):
             if getattr(self, name) < 0:
                 raise SpeechlibError(f"{name} is {getattr(self, name)}, needs 0 (off) or more")
 
@@ -206,24 +207,29 @@ class Network(nn.Module):
 class Flow(nn.Module):
     """ActNorm, then: half of the channels moves the other by an affine map, and the two change places.
 
-    Of x = (a, b): log_s, t = network(a, c); (a, b) -> ((b - t) exp(-log_s), a).
+    Of x = (a, b): log_s, t = network(a, c); (a, b) -> ((b - t) exp(-log_s), a). Where log_s has no limit, flows in a row
+    can multiply a little noise into a burst.
     """
 
     def __init__(self, config: FloWaveNetConfig, n_channels: int, n_condition: int):
         super().__init__()
         self.norm = ActNorm(n_channels)
-        self.network = Network(config, n_channels // 2, n_condition, n_channels)
+        self.network, self.limit = Network(config, n_channels // 2, n_condition, n_channels), config.log_scale_limit
 
     def forward(self, x: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
         """-> y (B, N, T) and the coupling's log-determinant (B, T)."""
         a, b = self.norm(x).chunk(2, dim=1)
-        log_s, t = self.network(a, c).chunk(2, dim=1)
+        log_s, t = self._map(a, c)
         return torch.cat([(b - t) * (-log_s).exp(), a], dim=1), -log_s.sum(1)
 
     def reverse(self, y: Tensor, c: Tensor | None) -> Tensor:
         moved, a = y.chunk(2, dim=1)
-        log_s, t = self.network(a, c).chunk(2, dim=1)
+        log_s, t = self._map(a, c)
         return self.norm.reverse(torch.cat([a, moved * log_s.exp() + t], dim=1))
+
+    def _map(self, a: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
+        log_s, t = self.network(a, c).chunk(2, dim=1)
+        return self.limit * torch.tanh(log_s / self.limit) if self.limit else log_s, t
 
 
 class Block(nn.Module):
