@@ -158,6 +158,7 @@ WEIGHTED = {  # losses that are no plain sum of what is told: by which weights o
     ),
     "wae": lambda terms, config: terms["reconstruction"] + config.penalty_weight * terms["mmd"],
     "wae_gan": lambda terms, config: terms["reconstruction"] + config.penalty_weight * terms["fooling"],
+    "flowavenet": lambda terms, config: 2 * terms["prior"] - sum(terms.values()),
     "wavenet": lambda terms, config: math.log(2) * terms["bits"],
     "wgan": lambda terms, config: -terms["wasserstein"],
 }

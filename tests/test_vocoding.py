@@ -11,6 +11,7 @@ from speechlib import features, presets, pretrained, runs, systems, widgets
 from speechlib.errors import SpeechlibError
 from speechlib.evaluation import flows
 from speechlib.features import FeatureConfig
+from speechlib.figures import flowavenet as figures
 from speechlib.systems import flowavenet, vocoders, vocoding
 
 TINY = {"model.n_blocks": 2, "model.n_flows": 1, "model.channels": 8, "training.steps": 3}
@@ -92,6 +93,8 @@ def test_vocode_says_an_utterance_or_features(trained, data):
     assert torch.equal(said, flowavenet.vocode(trained, data.pack.features(0, "log_mel")))
     assert said.abs().max() <= 1
     assert not torch.equal(said, flowavenet.vocode(trained, 0, seed=1))
+    with pytest.raises(SpeechlibError, match="no top_p, but a lower temperature"):
+        flowavenet.vocode(trained, 0, top_p=0.9)
 
 
 def test_truth_and_what_is_said_are_written_on_the_way(data):
@@ -294,6 +297,22 @@ def test_lines_of_a_tone_are_found():
     assert max(line.level for line in tone[:2] + tone[3:]) < 10
     with pytest.raises(SpeechlibError, match="too few to tell lines"):
         flows.squeeze_lines(noise[:100], 8_000, 5)
+
+
+def test_figures_show_what_they_are_given():
+    grid = np.stack(np.meshgrid(*2 * [np.linspace(-1, 1, 3)], indexing="ij"), axis=-1).reshape(-1, 2)
+    bent = figures.bending({"noise": (grid, grid), "bent": (2 * grid, grid)}, 3, 2.0, target=grid)
+    assert [ax.get_title(loc="left") for ax in bent.axes] == ["noise", "bent", "to be learned"]
+    assert len(bent.axes[0].lines) == 3 + 3 + 1
+    (ax,) = figures.there_and_back({"trained": [1e-6, 0.0]}, 1e-4).axes
+    assert ax.lines[0].get_ydata().tolist() == [1e-6, 1e-9]  # nothing at all has no place on a logarithmic axis
+    _, below = figures.surprise(np.zeros(800), 8_000, [1.0, 3.0], 400, baseline=0.5).axes
+    assert below.lines[0].get_xdata().tolist() == [0.025, 0.075]
+    assert [text.get_text() for text in below.get_legend().get_texts()] == ["mean: 2.00", "untrained: 0.50"]
+    assert len(figures.temperatures([0, 1], [0, 2], [-9, 0], [5, 4]).axes) == 3
+    (ax,) = figures.lines({"silence": [(4000.0, 12.0), (2000.0, 1.0)], "noise": [(4000.0, 0.0), (2000.0, 2.0)]}).axes
+    assert [bar.get_height() for bar in ax.patches] == [12, 1, 0, 2]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["4000 Hz", "2000 Hz"]
 
 
 def test_the_slider_says_it_anew(trained, data):

@@ -58,6 +58,8 @@ def vocode(
     `speaker` (index into pack.speakers, -1 = nobody) is read by models that know speakers; an utterance's own where it
     is None. `options` are those of generation.flowavenet.generate: chunk, precision.
     """
+    if "top_p" in options:
+        raise SpeechlibError("a flow bends noise and chooses nothing: no top_p, but a lower temperature")
     if isinstance(features, int):
         speaker = int(trained.data.pack.speaker[features]) if speaker is None else speaker
         features = trained.data.pack.features(features, trained.experiment.inputs)
