@@ -91,5 +91,6 @@ def lines(levels: Mapping[str, Sequence[tuple[float, float]]], alarm: float = 10
     ax.axhline(alarm, color=style.REFERENCE, linestyle="--", linewidth=1, label=f"a tone: {alarm:g} dB")
     ax.set_xticks(range(len(found)), [f"{hertz:g} Hz" for hertz, _ in found])
     ax.set(ylabel="dB above surroundings", xlabel="sample rate / 2, / 4, / 8, ...")
+    ax.margins(y=0.25)
     ax.legend(ncols=3, loc="upper right")
     return figure

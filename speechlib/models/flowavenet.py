@@ -207,8 +207,8 @@ class Network(nn.Module):
 class Flow(nn.Module):
     """ActNorm, then: half of the channels moves the other by an affine map, and the two change places.
 
-    Of x = (a, b): log_s, t = network(a, c); (a, b) -> ((b - t) exp(-log_s), a). Where log_s has no limit, flows in a row
-    can multiply a little noise into a burst.
+    Of x = (a, b): log_s, t = network(a, c); (a, b) -> ((b - t) exp(-log_s), a). Where log_s has no limit, flows one
+    behind the other can multiply a little noise into a burst.
     """
 
     def __init__(self, config: FloWaveNetConfig, n_channels: int, n_condition: int):

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import configs, pretrained, runs
+from .. import configs, presets, pretrained, runs
 from ..errors import SpeechlibError
 from ..features import FeatureConfig, n_features
 from ..inversion import to_audio
@@ -110,8 +110,8 @@ def everything(data: Data, kind: str, **options: Mapping) -> dict[str, Says]:
 
 
 def trained_vocoders(data: Data, kind: str) -> dict[str, Trained]:
-    """{"wavenet, checkpoint": Trained, "flowavenet, demo": Trained, ...}: the shipped checkpoints and finished runs of
-    systems with `vocode` whose features are those of this pack; of several runs of one preset the last by name."""
+    """{"wavenet, checkpoint": Trained, "flowavenet, demo": Trained, ...}: the shipped checkpoints of systems with
+    `vocode` whose features are those of this pack, and finished runs of their presets as they are, on this corpus."""
     found = {}
     for name in pretrained.names():
         experiment = configs.from_dict(Experiment, pretrained.card(name)["experiment"])
@@ -119,7 +119,9 @@ def trained_vocoders(data: Data, kind: str) -> dict[str, Trained]:
             found[f"{experiment.system}, checkpoint"] = load_pretrained(name, data)
     for run in runs.list_runs(experiment_of):
         if isinstance(run, Run) and run.status == "done" and _says_these(experiment := experiment_of(run), data, kind):
-            found[f"{experiment.system}, {experiment.preset}"] = load(run, data)
+            if data.corpus.name == experiment.corpus.name and _is_as_it_comes(experiment):
+                seed = f", seed {experiment.seed}" if experiment.seed else ""
+                found[f"{experiment.system}, {experiment.preset}{seed}"] = load(run, data)
     return found
 
 
@@ -189,6 +191,14 @@ def _is_vocoder(experiment: Experiment) -> bool:
 
 def _says_these(experiment: Experiment, data: Data, kind: str) -> bool:
     return _is_vocoder(experiment) and (experiment.pack, experiment.inputs) == (data.pack.config, kind)
+
+
+def _is_as_it_comes(experiment: Experiment) -> bool:
+    """Whether it is its preset, unchanged: a study's runs are for the study."""
+    if experiment.preset not in presets.PRESETS[experiment.system]:
+        return False
+    place = experiment.corpus
+    return experiment == presets.get(experiment.system, experiment.preset, place.name, place.root, experiment.seed)
 
 
 def _check(features: Tensor, config: FeatureConfig) -> None:
