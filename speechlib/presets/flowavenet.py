@@ -77,6 +77,6 @@ _smoke = replace(
     _demo,
     preset="smoke",
     model=replace(_demo.model, n_blocks=3, channels=16, blocks_per_split=2, context_channels=16),
-    training=replace(_demo.training, steps=30, batch_size=2, n_frames=25, log_every=1, warmup=5, validate_every=10),
+    training=replace(_demo.training, steps=20, batch_size=2, n_frames=25, log_every=1, warmup=5, validate_every=10),
 )
 PRESETS = {preset.preset: preset for preset in (_smoke, _demo, _paper)}
