@@ -93,12 +93,12 @@ def clarinet(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     student = drawn.mean, drawn.log_scale.clamp(min=config.min_log_scale)
     teacher = mean, log_scale.clamp(min=config.min_log_scale)
     ordered = (student, teacher) if config.kl == "qp" else (teacher, student)
-    inside = samples_inside(batch)
+    valid = inside(batch, target.shape[1])
     terms = {
         "kl": _mean_inside(gaussian_kl(*ordered[0], *ordered[1]), batch),
         "regulariser": _mean_inside((drawn.log_scale - log_scale).square(), batch),
         "stft": stft_distance(
-            drawn.sample * inside, target * inside, config.stft_fft, config.stft_hop, config.stft_window
+            drawn.sample * valid, target * valid, config.stft_fft, config.stft_hop, config.stft_window
         ),
     }
     weights = {"kl": config.kl_weight, "regulariser": config.regulariser_weight, "stft": config.stft_weight}
@@ -125,6 +125,23 @@ def stft_distance(wave: Tensor, target: Tensor, n_fft: int, hop: int, window: bo
     # a magnitude of 0 has no slope
     ours, theirs = (spectra.real.square() + spectra.imag.square() + 1e-12).sqrt().chunk(2)
     return (ours - theirs).square().mean()
+
+
+def flowavenet(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    """-log density of the wave in nats per sample; padding does not count.
+
+    loss = prior - log_det_actnorm - log_det_coupling (- log_det_envelope, which no training moves, where an excitation
+    flows): "prior" is -log density of the latents, a log_det the logarithm of the volume that those steps make of one.
+    The batch's inputs are the condition of a model that takes one. Raises SpeechlibError for a batch without audio.
+    """
+    if batch.audio is None:
+        raise SpeechlibError("FloWaveNet learns from waves, this batch has none: Crops(..., audio=True)")
+    condition = batch.inputs if model.sizes["n_condition"] else None
+    speaker = batch.speaker if model.sizes["n_speakers"] else None
+    found = model(dithered(batch.audio, model.config.dither), condition, speaker).log_prob  # {term: (B, cells)}
+    means = {name: _mean_inside(cells, batch) / model.config.squeeze for name, cells in found.items()}
+    terms = {"prior": -means.pop("prior")} | {f"log_det_{name}": value for name, value in means.items()}
+    return {"loss": terms["prior"] - sum(means.values()), **terms}
 
 
 def vqvae_wavenet(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
@@ -335,17 +352,16 @@ def dithered(wave: Tensor, deviation: float) -> Tensor:
     return (wave + deviation * torch.randn_like(wave)).clamp(-1, 1) if deviation else wave
 
 
-def samples_inside(batch: Batch) -> Tensor:
-    """Which samples (B, S) belong to the batch's valid frames."""
-    n_samples = batch.audio.shape[1]
-    hop = n_samples // batch.inputs.shape[2]
-    return torch.arange(n_samples, device=batch.audio.device) < batch.length[:, None] * hop
+def inside(batch: Batch, n: int) -> Tensor:
+    """Which of n equal pieces (B, n) of a crop end within the batch's valid frames: its samples, or larger ones."""
+    length = n / batch.inputs.shape[2]
+    return torch.arange(1, n + 1, device=batch.inputs.device) <= batch.length[:, None] * length
 
 
 def _mean_inside(values: Tensor, batch: Batch) -> Tensor:
-    """Mean of values (B, S) over the samples of the batch's valid frames."""
-    inside = samples_inside(batch)
-    return (values * inside).sum() / inside.sum().clamp(min=1)
+    """Mean of values (B, S), or of cells of several samples (B, cells), over those within the valid frames."""
+    valid = inside(batch, values.shape[1])
+    return (values * valid).sum() / valid.sum().clamp(min=1)
 
 
 def _masked_mse(prediction: Tensor, target: Tensor, length: Tensor) -> Tensor:

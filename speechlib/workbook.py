@@ -68,8 +68,18 @@ _WAVENET = Notebook("21_wavenet", makes="wavenet")
 _CODEC = Notebook("22_vqvae_with_wavenet", makes="vqvae_wavenet")
 _AUTOENCODERS = Notebook("24_wavenet_autoencoders", makes="wavenet_autoencoder")
 _CLARINET = Notebook("25_clarinet", makes="clarinet")
+_FLOWAVENET = Notebook("26_flowavenet", makes="flowavenet")
 _MELNET = Notebook("31_melnet", makes="melnet")
-_HEARD = (*_WINDOWS, _VQVAE, _WAVENET, _CODEC, _AUTOENCODERS, _CLARINET, _MELNET)  # what says a sentence again
+_HEARD = (
+    *_WINDOWS,
+    _VQVAE,
+    _WAVENET,
+    _CODEC,
+    _AUTOENCODERS,
+    _CLARINET,
+    _FLOWAVENET,
+    _MELNET,
+)  # what says a sentence again
 NOTEBOOKS = (  # in reading order, which is an order they can run in
     Notebook("00_start_here"),
     Notebook("01_corpora"),
@@ -86,6 +96,7 @@ NOTEBOOKS = (  # in reading order, which is an order they can run in
     Notebook("23_prior_over_codes", needs=(_CODEC,), makes="prior"),
     _AUTOENCODERS,
     _CLARINET,
+    _FLOWAVENET,
     Notebook("30_melnet_tier"),
     _MELNET,
     Notebook("32_melnet_studies", needs=(_MELNET,)),

@@ -159,6 +159,7 @@ WEIGHTED = {  # losses that are no plain sum of what is told: by which weights o
     "wae": lambda terms, config: terms["reconstruction"] + config.penalty_weight * terms["mmd"],
     "wae_gan": lambda terms, config: terms["reconstruction"] + config.penalty_weight * terms["fooling"],
     "recogniser": lambda terms, config: math.log(2) * terms["bits"],
+    "flowavenet": lambda terms, config: 2 * terms["prior"] - sum(terms.values()),
     "wavenet": lambda terms, config: math.log(2) * terms["bits"],
     "wgan": lambda terms, config: -terms["wasserstein"],
 }

@@ -7,6 +7,7 @@ from ..errors import UnknownName
 
 _PLACES = {
     "clarinet": ("clarinet", "ClariNet"),
+    "flowavenet": ("flowavenet", "FloWaveNet"),
     "melnet": ("melnet", "MelNet"),
     "prior": ("prior", "Prior"),
     "recogniser": ("recogniser", "Recogniser"),

@@ -31,15 +31,18 @@ class Filters(NamedTuple):
     length: int
 
 
-def whiten(wave: Tensor, filters: Filters) -> Tensor:
-    """Wave (B, S) -> excitation (B, S), clipped to [-1, 1]. Before the first sample there is silence."""
+def whiten(wave: Tensor, filters: Filters, clipped: bool = True) -> Tensor:
+    """Wave (B, S) -> excitation (B, S), clipped to [-1, 1] unless it must lead back to the very wave (a flow).
+
+    Before the first sample there is silence."""
     n_samples, order = wave.shape[1], filters.coefficients.shape[1]
     padded = F.pad(wave, (order, 0))
     rest = wave
     for i in range(order):
         past = padded[:, order - 1 - i : order - 1 - i + n_samples]
         rest = rest - held(filters.coefficients[:, i], filters.length, n_samples) * past
-    return (rest / held(filters.gain, filters.length, n_samples)).clamp(-1, 1)
+    excitation = rest / held(filters.gain, filters.length, n_samples)
+    return excitation.clamp(-1, 1) if clipped else excitation
 
 
 def held(values: Tensor, length: int, n_samples: int) -> Tensor:

@@ -7,11 +7,25 @@ from typing import Any
 
 from .. import configs, timit_mat
 from ..errors import UnknownName
-from . import clarinet, melnet, prior, recogniser, vae, vqvae, vqvae_wavenet, wae, wavenet, wavenet_autoencoder, wgan
+from . import (
+    clarinet,
+    flowavenet,
+    melnet,
+    prior,
+    recogniser,
+    vae,
+    vqvae,
+    vqvae_wavenet,
+    wae,
+    wavenet,
+    wavenet_autoencoder,
+    wgan,
+)
 from .experiment import CorpusConfig, Experiment
 
 PRESETS: dict[str, dict[str, Experiment]] = {
     "clarinet": clarinet.PRESETS,
+    "flowavenet": flowavenet.PRESETS,
     "melnet": melnet.PRESETS,
     "prior": prior.PRESETS,
     "recogniser": recogniser.PRESETS,

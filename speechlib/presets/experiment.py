@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from ..errors import SpeechlibError, UnknownName
 from ..models.clarinet import ClariNetConfig
+from ..models.flowavenet import FloWaveNetConfig
 from ..models.melnet import MelNetConfig
 from ..models.prior import PriorConfig
 from ..models.recogniser import RecogniserConfig
@@ -23,6 +24,7 @@ WAVE = "wave"  # among the kinds of features: the samples themselves
 CODES = "codes"  # and those that the codec of `source` makes of every utterance
 ModelConfig = (
     ClariNetConfig
+    | FloWaveNetConfig
     | MelNetConfig
     | PriorConfig
     | RecogniserConfig

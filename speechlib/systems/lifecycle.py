@@ -24,6 +24,7 @@ from ..training import Progress
 from . import (
     adversarial_autoencoder,
     clarinet,
+    flowavenet,
     melnet,
     parts,
     prior,
@@ -42,6 +43,7 @@ from .data import Data, Trained, crops, packed
 
 SYSTEMS: dict[str, ModuleType] = {
     "clarinet": clarinet,
+    "flowavenet": flowavenet,
     "melnet": melnet,
     "prior": prior,
     "recogniser": recogniser,

@@ -11,6 +11,7 @@ from .painting import Painting
 from .players import key_numbers, player, player_grid, players
 from .priors import prior_explorer
 from .streaming import Streaming, wavenet_stream
+from .vocoders import flow_explorer
 from .voices import voice_explorer
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "code_players",
     "codebook_explorer",
     "corpus_browser",
+    "flow_explorer",
     "interpolation_explorer",
     "key_numbers",
     "listening_test",

@@ -1,0 +1,81 @@
+"""FloWaveNet as a vocoder: features in, all samples at once out."""
+
+import torch
+from torch import Tensor
+
+from .. import audio, objectives, packs
+from ..errors import SpeechlibError
+from ..features import n_features
+from ..generation.flowavenet import generate
+from ..models.flowavenet import FloWaveNet
+from ..presets import Experiment
+from ..runs import Run
+from . import vocoders
+from .data import Data, Trained, crops
+from .wavenet import fit_envelope
+
+objective = objectives.flowavenet
+_HEARD = 1.5  # seconds of a wave that is written while the model learns
+
+
+def new(experiment: Experiment, n_speakers: int) -> FloWaveNet:
+    config, training = next(c for c in experiment.pack.features if c.kind == experiment.inputs), experiment.training
+    model = experiment.model
+    if model.hop != config.hop_length:
+        raise SpeechlibError(
+            f"model.scales {model.scales} make {model.hop} samples of a frame, {config.kind} has a hop of "
+            f"{config.hop_length}: their product must be the hop"
+        )
+    if training.n_frames * model.hop % model.squeeze:
+        raise SpeechlibError(
+            f"crops of training.n_frames {training.n_frames} x {model.hop} samples do not divide by {model.squeeze}, "
+            f"which {model.n_blocks} blocks squeeze into one position"
+        )
+    return FloWaveNet(model, n_features(config), n_speakers if model.speaker_dim else 0)
+
+
+def fit(model: FloWaveNet, experiment: Experiment, data: Data) -> None:
+    """The statistics of the condition over the training part, how its bands were measured, and ActNorm of a batch."""
+    model.inputs.fit(*packs.statistics(data.pack, data.split["train"], experiment.inputs))
+    fit_envelope(model, data.pack.config_of(experiment.inputs))
+    batch = crops(experiment, data).batch(0)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(experiment.seed)
+        wave = objectives.dithered(batch.audio.cpu(), model.config.dither)
+    model.initialise(wave, batch.inputs.cpu(), batch.speaker.cpu() if model.sizes["n_speakers"] else None)
+
+
+def vocode(
+    trained: Trained,
+    features: int | Tensor,
+    speaker: int | None = None,
+    temperature: float = 0.8,
+    seed: int = 0,
+    **options,
+) -> Tensor:
+    """An utterance of the pack (its index), or features (C, T), said by the model: wave (T hop,) on the CPU.
+
+    `speaker` (index into pack.speakers, -1 = nobody) is read by models that know speakers; an utterance's own where it
+    is None. `options` are those of generation.flowavenet.generate: chunk, precision.
+    """
+    if "top_p" in options:
+        raise SpeechlibError("a flow bends noise and chooses nothing: no top_p, but a lower temperature")
+    if isinstance(features, int):
+        speaker = int(trained.data.pack.speaker[features]) if speaker is None else speaker
+        features = trained.data.pack.features(features, trained.experiment.inputs)
+    voice = torch.tensor([-1 if speaker is None else speaker]) if trained.model.sizes["n_speakers"] else None
+    return generate(trained.model, features[None], voice, temperature=temperature, seed=seed, **options)[0]
+
+
+def listen(experiment: Experiment, prepared: Data, run: Run, model: FloWaveNet, step: int) -> None:
+    """Write the beginning of an utterance of the validation part, as the model says it, to the run's samples/, beside
+    recording.wav."""
+    (clip,) = vocoders.clips(prepared, experiment.inputs, 1, _HEARD)
+    said = vocode(Trained(model, experiment, prepared, run), clip.features, clip.speaker)
+    for name, wave in {"recording": clip.wave, f"step-{step:08}": said}.items():
+        audio.write(run.folder("samples") / f"{name}.wav", wave, prepared.pack.config.sample_rate)
+
+
+def scores(trained: Trained) -> dict[str, float]:
+    """A few seconds of the validation part said by the model, judged beside noise of the same bands (see vocoders)."""
+    return vocoders.score(trained, lambda clip: vocode(trained, clip.features, clip.speaker))

@@ -1,0 +1,218 @@
+"""Features of any kind of source, heard through any vocoder there is.
+
+    wave = vocoding.vocode(bands, runs.find(experiment), config)     # (C, T) of a VAE, a VQ-VAE, a MelNet
+    vocoding.compare(data, clips, kind, vocoding.everything(data, kind))
+
+A vocoder is a run of any system with `vocode(trained, features, speaker)`; where there is none, Griffin-Lim stands in.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import configs, presets, pretrained, runs
+from ..errors import SpeechlibError
+from ..features import FeatureConfig, n_features
+from ..inversion import to_audio
+from ..presets import Experiment
+from ..runs import Run
+from . import vocoders
+from .data import Data, Trained
+from .lifecycle import experiment_of, load, load_pretrained, system_of
+from .vocoders import Clip
+
+if TYPE_CHECKING:
+    import pandas
+
+Says = Callable[[Clip], Tensor | Iterable[Tensor]]  # a wave (S,), or blocks (1, n) that come one by one
+
+
+def vocode(
+    features: Tensor,
+    vocoder: Run | Trained | str | None,
+    config: FeatureConfig,
+    speaker: int | None = None,
+    say: Callable[[str], None] = print,
+    **options,
+) -> Tensor:
+    """features (C, T) measured as `config` tells -> wave on the CPU, at the vocoder's sample rate.
+
+    `vocoder`: a run, what `systems.load` gives, the name of a shipped checkpoint; None: Griffin-Lim, and `say` is told
+    so. `speaker` is one of the vocoder's corpus (None or -1: nobody), for those that know speakers. `options` are those
+    of the system's own `vocode`. Features of another frame rate or sample rate are `converted` to the vocoder's. Raises
+    SpeechlibError for those that cannot be, for a system that is no vocoder, and for what is not (C, T) or not finite.
+    """
+    _check(features, config)
+    if vocoder is None:
+        if options:
+            raise SpeechlibError(f"Griffin-Lim has no {', '.join(sorted(options))}: those are options of a vocoder")
+        say(f"no vocoder given: {config.kind} at {config.sample_rate} Hz is heard through Griffin-Lim")
+        return torch.as_tensor(to_audio(features.cpu(), config))
+    trained = _loaded(vocoder)
+    wanted = trained.data.pack.config_of(trained.experiment.frames("inputs"))
+    ready = converted(features, config, wanted)
+    return system_of(trained.experiment).vocode(trained, ready, -1 if speaker is None else speaker, **options)
+
+
+def sample_rate(vocoder: Run | Trained | str | None, config: FeatureConfig) -> int:
+    """Hertz of what `vocode` gives."""
+    return config.sample_rate if vocoder is None else _loaded(vocoder).data.pack.config.sample_rate
+
+
+def converted(features: Tensor, given: FeatureConfig, wanted: FeatureConfig) -> Tensor:
+    """Log bands (C, T) of one config as those of another, which differs from it by frame rate or sample rate alone.
+
+    Frames are placed on lines between their neighbours. At another sample rate, bands of the same hertz read off a
+    window of the same seconds have the squared ratio of its samples as power. Raises SpeechlibError that names both
+    configs for any other difference: bands that were never measured cannot be made.
+    """
+    if given == wanted:
+        return features
+    ratio = wanted.sample_rate / given.sample_rate
+    alike = replace(
+        given,
+        sample_rate=wanted.sample_rate,
+        n_fft=round(given.n_fft * ratio),
+        win_length=round(given.win_length * ratio),
+        hop_length=wanted.hop_length,
+        f_max=wanted.f_max,
+        floor=wanted.floor,
+    )
+    if given.kind != "log_mel" or alike != wanted or given.highest != wanted.highest:
+        raise SpeechlibError(
+            f"features of {_told(given)} cannot be made those of {_told(wanted)}: only the frame rate, or the sample "
+            "rate with the same bands and window, may differ. Vocode them with a run trained on their own kind, or "
+            "through Griffin-Lim (no vocoder)"
+        )
+    if given.frame_rate != wanted.frame_rate:
+        n_frames = max(1, 1 + round((features.shape[1] - 1) * wanted.frame_rate / given.frame_rate))
+        place = torch.arange(n_frames, device=features.device) * (given.frame_rate / wanted.frame_rate)
+        before = place.floor().long().clamp(max=features.shape[1] - 1)
+        after = (before + 1).clamp(max=features.shape[1] - 1)
+        features = torch.lerp(features[:, before], features[:, after], (place - before).to(features.dtype))
+    return features + 2 * math.log(ratio)
+
+
+def everything(data: Data, kind: str, **options: Mapping) -> dict[str, Says]:
+    """{name: vocoder} of all that can say the features of a kind of this pack: noise and Griffin-Lim, which need no
+    model, then `trained_vocoders`. `options` {system: {option: value}} are those of the systems' own generation."""
+    found: dict[str, Says] = dict(vocoders.rivals(data.pack.config_of(kind)))
+    for name, trained in trained_vocoders(data, kind).items():
+        found[name] = partial(_says, trained, options.get(trained.experiment.system, {}))
+    return found
+
+
+def trained_vocoders(data: Data, kind: str) -> dict[str, Trained]:
+    """{"wavenet, checkpoint": Trained, "flowavenet, demo": Trained, ...}: the shipped checkpoints of systems with
+    `vocode` whose features are those of this pack, and finished runs of their presets as they are, on this corpus."""
+    found = {}
+    for name in pretrained.names():
+        experiment = configs.from_dict(Experiment, pretrained.card(name)["experiment"])
+        if _says_these(experiment, data, kind):
+            found[f"{experiment.system}, checkpoint"] = load_pretrained(name, data)
+    for run in runs.list_runs(experiment_of):
+        if isinstance(run, Run) and run.status == "done" and _says_these(experiment := experiment_of(run), data, kind):
+            if data.corpus.name == experiment.corpus.name and _is_as_it_comes(experiment):
+                seed = f", seed {experiment.seed}" if experiment.seed else ""
+                found[f"{experiment.system}, {experiment.preset}{seed}"] = load(run, data)
+    return found
+
+
+def compare(data: Data, clips: Sequence[Clip], kind: str, says: Mapping[str, Says]) -> "pandas.DataFrame":
+    """`vocoders.judge` of all of them beside their `speed` on the first clip."""
+    table = vocoders.judge(data, clips, kind, {name: partial(whole, one) for name, one in says.items()})
+    return table.join(speed(says, clips[0], data.pack.config.sample_rate))
+
+
+def speed(
+    says: Mapping[str, Says], clip: Clip, sample_rate: int, clock: Callable[[], float] = time.perf_counter
+) -> "pandas.DataFrame":
+    """A row per vocoder: samples_per_second; real_time, seconds of speech made in one (below 1 it cannot be played
+    while it is made); latency, seconds until the first sample is there.
+
+    One that gives blocks has its first early, one that gives a wave has all of it at once. Each says the clip twice,
+    of which the first is not counted: code is compiled then, and files are read.
+    """
+    import pandas
+
+    rows = {}
+    for name, one in says.items():
+        for _block in _blocks(one(clip)):
+            pass
+        began, first, n_samples = clock(), None, 0
+        for block in _blocks(one(clip)):
+            first = clock() if first is None else first
+            n_samples += block.shape[-1]
+        seconds = max(clock() - began, 1e-9)
+        if first is None:
+            raise SpeechlibError(f"{name} said nothing: blocks or a wave are wanted")
+        rate = n_samples / seconds
+        rows[name] = {"samples_per_second": rate, "real_time": rate / sample_rate, "latency": first - began}
+    return pandas.DataFrame.from_dict(rows, orient="index")
+
+
+def _says(trained: Trained, options: Mapping, clip: Clip) -> Tensor | Iterable[Tensor]:
+    """A clip by the system's own `speaking` where it can speak block by block, else by `vocode`."""
+    system = system_of(trained.experiment)
+    return getattr(system, "speaking", system.vocode)(trained, clip.features, clip.speaker, **options)
+
+
+def whole(one: Says, clip: Clip) -> Tensor:
+    """The wave (S,) of a clip, whether it comes at once or in blocks."""
+    return torch.cat([torch.as_tensor(block).flatten() for block in _blocks(one(clip))])
+
+
+def _blocks(said: Tensor | Iterable[Tensor]) -> Iterable[Tensor]:
+    return [said] if isinstance(said, (Tensor, np.ndarray)) else said
+
+
+def _loaded(vocoder: Run | Trained | str) -> Trained:
+    if isinstance(vocoder, str):
+        vocoder = load_pretrained(vocoder)
+    elif isinstance(vocoder, Run):
+        if vocoder.status != "done":
+            raise SpeechlibError(f"{vocoder.name} is {vocoder.status} at step {vocoder.step}: train it to its end")
+        vocoder = load(vocoder)
+    if not _is_vocoder(vocoder.experiment):
+        raise SpeechlibError(f"a {vocoder.experiment.system} makes no waves of features: vocoders do")
+    return vocoder
+
+
+def _is_vocoder(experiment: Experiment) -> bool:
+    return hasattr(system_of(experiment), "vocode")
+
+
+def _says_these(experiment: Experiment, data: Data, kind: str) -> bool:
+    return _is_vocoder(experiment) and (experiment.pack, experiment.inputs) == (data.pack.config, kind)
+
+
+def _is_as_it_comes(experiment: Experiment) -> bool:
+    """Whether it is its preset, unchanged: a study's runs are for the study."""
+    if experiment.preset not in presets.PRESETS[experiment.system]:
+        return False
+    place = experiment.corpus
+    return experiment == presets.get(experiment.system, experiment.preset, place.name, place.root, experiment.seed)
+
+
+def _check(features: Tensor, config: FeatureConfig) -> None:
+    channels = n_features(config)
+    if not isinstance(features, Tensor) or features.ndim != 2 or features.shape[0] != channels or not features.numel():
+        got = tuple(features.shape) if hasattr(features, "shape") else type(features).__name__
+        raise SpeechlibError(f"features of {_told(config)} are (C, T) with C = {channels}, got {got}")
+    if not features.isfinite().all():
+        bad = int((~features.isfinite()).sum())
+        raise SpeechlibError(f"{bad} of {features.numel()} features are NaN or infinite: where do they come from?")
+
+
+def _told(config: FeatureConfig) -> str:
+    return (
+        f"{config.kind} ({config.sample_rate} Hz, {config.n_mels} bands of {config.f_min:g} to {config.highest:g} Hz, "
+        f"n_fft {config.n_fft}, window {config.win_length}, hop {config.hop_length})"
+    )
