@@ -22,6 +22,7 @@ from speechlib.models.flowavenet import (
     squeezed,
     stretched,
 )  # fmt: skip
+from speechlib.models.upsampling import Transposed
 
 TOY = FloWaveNetConfig(n_blocks=2, n_flows=2, blocks_per_split=1, channels=8, scales=(2, 4))  # one split, hop 8
 SMALL = replace(TOY, n_blocks=3, blocks_per_split=2, condition_channels=4, speaker_dim=2, context_channels=6)
@@ -78,7 +79,6 @@ def test_half_leaves_behind_block_4():
     ("n_blocks", "per_split", "splits"),
     [(8, 8, 0), (8, 2, 3), (4, 2, 1), (3, 2, 1), (5, 1, 4), (1, 1, 0)],
 )
-from speechlib.models.upsampling import Transposed
 def test_all_samples_arrive_as_latents(n_blocks, per_split, splits):
     config = replace(TOY, n_blocks=n_blocks, blocks_per_split=per_split, n_flows=1, channels=2)
     assert sum(config.splits) == splits
