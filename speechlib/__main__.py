@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     command = add(_sweep, "train many: a YAML file of a sweep, or one of the named sets")
     command.add_argument("sweep", metavar="FILE.yml|SET")
     experiment(command, None)
-    command.add_argument("--jobs", type=int, default=1, help="trainings at a time (default: 1)")
+    command.add_argument("--jobs", type=int, help="trainings at a time (default: 1; a cluster takes one per worker)")
     command.add_argument("--cluster", metavar="tcp://HOST:PORT", help="train on the workers of a Dask cluster")
 
     command = add(_summary, "the layers of a system's model: shapes, parameters, receptive field")
@@ -237,8 +237,10 @@ def _sweep(options) -> int:
         given = dict(zip(("preset", "corpus", "corpus_root"), (options.preset, *corpus)))
         sweep = presets.read_sweep(Path(options.sweep))
         experiments = presets.expand(replace(sweep, **{key: value for key, value in given.items() if value}))
+    if options.cluster and options.jobs is not None:
+        raise SpeechlibError(f"--jobs {options.jobs} is of this machine: a cluster trains as many as it has workers")
     with _cluster(options.cluster) as workers:
-        return _report(systems.sweep(experiments.values(), options.jobs, training.bar(), workers))
+        return _report(systems.sweep(experiments.values(), options.jobs or 1, training.bar(), workers))
 
 
 def _cluster(address: str | None):

@@ -1,17 +1,20 @@
 """A Dask cluster to work on: notebooks of a batch, trainings of a sweep, shards of a pack.
 
     dask scheduler                                              # on one machine; it prints its address
-    dask worker tcp://HOST:8786 --nworkers 4 --nthreads 1       # on every machine, in the environment of the workbook
+    dask worker tcp://HOST:8786 --nworkers 4 --nthreads 1 --memory-limit 0     # on every machine, in this environment
     python -m speechlib run --preset demo --cluster tcp://HOST:8786
 
 Workers write where they would be written here: every machine sees the same data/ and outputs/, as folders of a network
 disk are seen, under the same path. Nothing but descriptions and outcomes travels. A task whose worker dies is given to
-another one; a training then goes on from its last checkpoint.
+another one; a training then goes on from its last checkpoint. A worker has one thread, as trainings in one process
+would share their random numbers; without the limit of 0, Dask kills what takes more than its share of the memory.
 """
 
 import hashlib
+import importlib.metadata
 import secrets
 from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -27,7 +30,8 @@ _PACKAGE = Path(__file__).parent
 class Cluster:
     """A connection to a scheduler; a context manager.
 
-    Raises SpeechlibError where nobody answers, where no worker is there, and where one has other code or other folders.
+    Raises SpeechlibError where nobody answers, where no worker is there, and where one has other code, other folders or
+    several threads. Workers that come later are looked at with the first task they are given.
     """
 
     def __init__(self, address: str, timeout: float = TIMEOUT):
@@ -52,24 +56,21 @@ class Cluster:
             self.client.wait_for_workers(1, timeout=timeout)
         except TimeoutError:
             raise SpeechlibError(
-                f"the scheduler at {address} has no workers: `dask worker {address} --nthreads 1` starts one"
+                f"the scheduler at {address} has no workers: `dask worker {address} --nthreads 1 --memory-limit 0` "
+                "starts one"
             ) from None
-        ours, token = about(), files.outputs_dir() / f".cluster-{secrets.token_hex(4)}"
+        token = files.outputs_dir() / f".cluster-{secrets.token_hex(4)}"
         token.parent.mkdir(parents=True, exist_ok=True)
         token.touch()
         try:
-            answers = self.client.run(_look, str(token), on_error="return")
+            answers = self.client.run(_look, about(), str(token), on_error="return")
         finally:
             token.unlink()
         for worker, answer in answers.items():
+            if isinstance(answer, SpeechlibError):
+                raise answer
             if isinstance(answer, Exception):
                 raise SpeechlibError(f"worker {worker} cannot use speechlib ({answer}): start it in this environment")
-            theirs, sees = answer
-            for name, value in ours.items():
-                if theirs[name] != value:
-                    raise SpeechlibError(f"{name} of worker {worker} is {theirs[name]}, here it is {value}")
-            if not sees:
-                raise SpeechlibError(f"worker {worker} does not see our {token.parent}: a network disk has to hold it")
 
     @property
     def n_tasks(self) -> int:
@@ -83,11 +84,11 @@ class Cluster:
 
     def submit(self, function: Callable, *arguments):
         """The future of function(*arguments) on some worker. One that is killed with its worker is tried again."""
-        return self.client.submit(function, *arguments, pure=False)
+        return self.client.submit(_alike, about(), function, *arguments, pure=False)
 
-    def executor(self):
-        """The cluster as a concurrent.futures.Executor."""
-        return self.client.get_executor(pure=False)
+    def executor(self) -> Executor:
+        """The cluster as an executor, for what is written for processes of one machine."""
+        return _Executor(self)
 
     @contextmanager
     def listening(self, handler: Callable[[Any], None]):
@@ -141,10 +142,24 @@ def wanted() -> bool:
     return task is not None and task.state == "executing"
 
 
+class _Executor(Executor):
+    """Some more tasks under way than workers; errors are those of `outcome`."""
+
+    def __init__(self, cluster: Cluster):
+        self.cluster, self.waiting = cluster, ThreadPoolExecutor(2 * cluster.n_tasks)
+
+    def submit(self, function, /, *arguments):
+        return self.waiting.submit(lambda: outcome(self.cluster.submit(function, *arguments)))
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        self.waiting.shutdown(wait, cancel_futures=cancel_futures)
+
+
 def about() -> dict[str, str]:
     """What has to be the same on all machines: results must not depend on where they were made."""
     return {
         "the code": _digest(),
+        "torch": importlib.metadata.version("torch"),
         "the data folder": str(files.data_dir()),
         "the outputs folder": str(files.outputs_dir()),
     }
@@ -157,5 +172,21 @@ def _digest() -> str:
     return hashlib.sha256(b"".join(code)).hexdigest()[:12]
 
 
-def _look(token: str) -> tuple[dict[str, str], bool]:
-    return about(), Path(token).exists()
+def _look(ours: dict[str, str], token: str, dask_worker) -> None:
+    """Raises SpeechlibError that says why a worker cannot be used."""
+    name, n = f"worker {dask_worker.address}", dask_worker.state.nthreads
+    for what, theirs in about().items():
+        if theirs != ours[what]:
+            raise SpeechlibError(f"{what} of {name} is {theirs}, where we are it is {ours[what]}")
+    if n != 1:
+        raise SpeechlibError(f"{name} has {n} threads: --nworkers {n} --nthreads 1 in their place")
+    if token and not Path(token).exists():
+        raise SpeechlibError(f"{name} does not see our {Path(token).parent}: a network disk has to hold it")
+
+
+def _alike(ours: dict[str, str], function: Callable, *arguments) -> Any:
+    """On a worker, which may have come after the others were looked at."""
+    from distributed import get_worker
+
+    _look(ours, "", get_worker())
+    return function(*arguments)

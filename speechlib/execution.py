@@ -22,8 +22,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from . import cluster, configs, files
+from .errors import BadFile
 
 START_TIMEOUT = 120  # seconds a kernel has to start, on a machine that is busy with others
+_STOPS = 10  # seconds that a worker has to stop one
 
 # nbconvert's own page, without what it would fetch: require.js, MathJax, Mermaid, the widget manager; and with GIFs.
 PAGE = """{% extends "lab/index.html.j2" %}
@@ -202,7 +204,7 @@ class RemoteProcess:
 
     def poll(self) -> dict:
         """The record so far, which lies where both see it; the time spent waiting for a worker is counted."""
-        so_far = files.read_json(self.record) if self.record.exists() else {"cell": 0, "cells": 0}
+        so_far = self._told()
         if not self.future.done():
             return so_far | {"status": "running", "seconds": round(time.time() - self.started, 1)}
         try:
@@ -211,8 +213,19 @@ class RemoteProcess:
             ended = {"status": "died", "exception": _one_line(str(error))}
             return so_far | ended | {"seconds": round(time.time() - self.started, 1)}
 
+    def _told(self) -> dict:
+        """The record, where there is one: a worker that begins again takes it away, disks of others come late."""
+        try:
+            return files.read_json(self.record)
+        except BadFile:
+            return {"cell": 0, "cells": 0}
+
     def stop(self) -> None:
+        """Returns when the notebook is stopped, or does not say so in time."""
         self.future.cancel()
+        late = time.time() + _STOPS
+        while self._told().get("status") == "running" and time.time() < late:
+            time.sleep(0.1)
 
 
 def _on_worker(job: dict, log: str) -> dict:
@@ -221,6 +234,8 @@ def _on_worker(job: dict, log: str) -> dict:
     while (record := process.poll())["status"] == "running":
         if not cluster.wanted():
             process.stop()
+            files.write_json(job["record"], record | {"status": "interrupted"})
+            break
         time.sleep(0.1)
     return record
 

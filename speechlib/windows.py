@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from .batches import Drawn, Order
-from .corpora.labels import SILENCES, strip_stress
+from .corpora.labels import SILENCES, bare
 from .errors import SpeechlibError
 from .features import frame_times
 from .packs import Pack
@@ -68,8 +68,10 @@ def segments(pack: Pack, indices: Iterable[int], kind: str) -> Segments:
 
 
 def phone_of(symbol: str) -> str:
-    """A label's phone without its stress mark, TIMIT's 61 as the 48 that are told apart in training; or SILENCE."""
-    return SILENCE if symbol in SILENCES else fold(strip_stress(symbol))
+    """A label's phone without its stress mark, TIMIT's 61 as the 48 that are told apart in training; or SILENCE, which
+    is what a mark without a phone becomes as well."""
+    plain = bare(symbol)
+    return SILENCE if plain is None or symbol in SILENCES else fold(plain)
 
 
 class WindowBatch(NamedTuple):

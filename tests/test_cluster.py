@@ -40,10 +40,12 @@ def running_scheduler(folder: Path):
     command = [*dask, "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--no-show"]
     with (folder / "scheduler.log").open("w") as log:
         process = subprocess.Popen([*command, "--scheduler-file", description], stdout=log, stderr=log)
-    wait_for(lambda: description.exists() and description.read_text().endswith("}"))
-    yield json.loads(description.read_text())["address"]
-    process.kill()
-    process.wait()
+    try:
+        wait_for(lambda: description.exists() and description.read_text().endswith("}"))
+        yield json.loads(description.read_text())["address"]
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +183,7 @@ def test_a_training_goes_on_where_a_killed_worker_left_it(here, connected, worke
     half = threading.Event()
 
     def kill_once() -> None:
-        half.wait()
+        assert half.wait(60)
         (busy,) = (worker for worker, tasks in connected.client.processing().items() if tasks)
         os.kill(connected.client.run(os.getpid, workers=[busy])[busy], signal.SIGKILL)
 
@@ -189,7 +191,7 @@ def test_a_training_goes_on_where_a_killed_worker_left_it(here, connected, worke
         if done >= 60:
             half.set()
 
-    killer = threading.Thread(target=kill_once)
+    killer = threading.Thread(target=kill_once, daemon=True)
     killer.start()
     (run,) = systems.sweep([smoke(7, steps=400)], progress=tell, workers=connected)
     killer.join()
@@ -199,6 +201,40 @@ def test_a_training_goes_on_where_a_killed_worker_left_it(here, connected, worke
     torch.set_num_threads(1)
     whole = systems.train(smoke(7, steps=400))
     assert {**whole.summary, "seconds": 0} == {**run.summary, "seconds": 0}
+
+
+def test_an_interrupted_sweep_returns_and_leaves_its_workers(here, scheduler, connected, workers):
+    asked = []
+
+    def interrupt(done, of, text=""):
+        if done > 20 and not asked:
+            asked.append(done)
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)  # as from the keyboard
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        systems.sweep([smoke(50, steps=100_000), smoke(51, steps=100_000)], progress=interrupt, workers=connected)
+    assert time.monotonic() - began < 120
+    with cluster.Cluster(scheduler) as again:
+        wait_for(lambda: not any(again.client.processing().values()))
+        assert len(again.client.nthreads()) == 2  # neither ended with its task
+    assert all(process.poll() is None for process in workers.values())
+
+
+def test_a_worker_that_comes_later_is_looked_at(here, connected):
+    def change(digest: str | None) -> None:
+        from speechlib import cluster
+
+        digests = vars(cluster).setdefault("_digests", [cluster._digest])
+        cluster._digest = (lambda: digest) if digest else digests[0]
+
+    connected.client.run(change, "of another day")
+    try:
+        with pytest.raises(SpeechlibError, match="the code of worker .* is of another day"):
+            cluster.outcome(connected.submit(os.getpid))
+    finally:
+        connected.client.run(change, None)
+    assert cluster.outcome(connected.submit(os.getpid))
 
 
 def test_a_pack_made_by_a_cluster_has_the_same_bytes(here, connected, one_voice, monkeypatch):
@@ -223,7 +259,8 @@ def test_what_is_no_cluster_says_what_to_do(here, tmp_path):
 
 def test_workers_with_other_folders_are_refused(here, scheduler, workers, monkeypatch):
     monkeypatch.setenv("SPEECHLIB_OUTPUTS", str(here / "elsewhere"))
-    with pytest.raises(SpeechlibError, match=r"the outputs folder of worker .* is .*outputs, here it is .*elsewhere"):
+    told = r"the outputs folder of worker .* is .*outputs, where we are it is .*elsewhere"
+    with pytest.raises(SpeechlibError, match=told):
         cluster.Cluster(scheduler)
     assert not list((here / "elsewhere").iterdir())
 
@@ -238,3 +275,5 @@ def test_what_the_command_line_says(here, scheduler, workers, capsys):
     assert f"2 at a time on {scheduler}" in told
     assert told.count(": done") == 2
     assert main(["sweep", str(sweep), "--cluster", "tcp://127.0.0.1:9"]) == 2
+    assert main(["sweep", str(sweep), "--cluster", scheduler, "--jobs", "3"]) == 2
+    assert "--jobs 3 is of this machine" in capsys.readouterr().err

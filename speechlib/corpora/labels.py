@@ -34,8 +34,8 @@ SUFFIXES = (".phn", ".wrd", ".textgrid", ".lab", ".phone.json")
 
 def strip_stress(symbol: str) -> str:
     """A phone without the stress digit of ARPAbet or the stress mark of IPA: AH0 -> AH, ˈa -> a."""
-    bare = symbol.strip("ˈˌ'%,")
-    return bare[:-1] if len(bare) > 1 and bare[-1] in "012" and bare[:-1].isalpha() else bare or symbol
+    plain = symbol.strip("ˈˌ'%,")
+    return plain[:-1] if len(plain) > 1 and plain[-1] in "012" and plain[:-1].isalpha() else plain or symbol
 
 
 def bare(symbol: str) -> str | None:

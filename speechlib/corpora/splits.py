@@ -1,5 +1,6 @@
 """Which utterances train and which test: seeded, independent of the order they come in, kept as a file of ids."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,8 +20,10 @@ def split(
     """Utterance ids of every part, sorted; `parts` are shares that sum to 1 (default 80/20).
 
     by="utterance" shuffles utterances, so parts share speakers. by="speaker" shuffles speakers, so no speaker is in two
-    parts; the sexes alternate in the shuffled order, so every part has about the mixture of the whole. by="text"
-    shuffles sentences, so no sentence is in two parts, whoever reads it; what has no text is a sentence of its own.
+    parts; the sexes alternate in the shuffled order, so every part has about the mixture of the whole. by="stratified"
+    shuffles utterances so that every part has about the same share of every speaker. by="text" shuffles sentences, so
+    no sentence is in two parts, whoever reads it; they are compared without case and punctuation, and what has no text
+    is a sentence of its own.
     Raises SpeechlibError for shares that do not sum to 1 and when a part would stay empty.
     """
     parts = TRAIN_VAL if parts is None else dict(parts)
@@ -32,7 +35,8 @@ def split(
     group: dict[str, str] = {}  # and what it is spread by
     for cut in cuts:
         supervision = cut.supervisions[0]
-        key = {"speaker": supervision.speaker, "text": getattr(supervision, "text", None) or cut.id}.get(by, cut.id)
+        words = " ".join(re.findall(r"\w+", (getattr(supervision, "text", None) or "").lower()))
+        key = {"speaker": supervision.speaker, "text": words or cut.id}.get(by, cut.id)
         members.setdefault(key, []).append(cut.id)
         group[key] = {"speaker": supervision.gender, "stratified": supervision.speaker}.get(by) or ""
     order = _shuffled(sorted(members), group, np.random.default_rng(seed))

@@ -11,7 +11,7 @@ from ..errors import SpeechlibError
 
 LOWEST, HIGHEST = 60.0, 420.0  # hertz: voices of men to those of children
 _APERIODIC = 0.2  # YIN's threshold: the share of a frame's energy that one period of shift leaves unexplained
-_SHARED = 10  # frames that must be voiced in both waves before their contours are compared
+_SHARED = 10, 0.5  # frames, and share of the reference's, voiced in both waves before their contours are compared
 _QUIET = 1e-4  # of the loudest frame's energy (-40 dB): below it nothing is called voiced
 
 
@@ -94,7 +94,8 @@ def agreement(reference, estimate, sample_rate: int) -> PitchAgreement:
 
 def correlation(reference: Pitch, estimate: Pitch) -> float:
     """Pearson's correlation of log F0 over the frames voiced in both: whether the melody is kept, each voice's own mean
-    taken off, so that it can be asked of another voice too. NaN with fewer than 10 such frames, and of a monotone.
+    taken off, so that it can be asked of another voice too. NaN of a monotone, and where fewer than 10 frames or half
+    of the reference's voiced ones are voiced in both: the few that a whisper seems to voice follow its bands.
 
     Raises SpeechlibError for pitches of unequal length.
     """
@@ -103,7 +104,7 @@ def correlation(reference: Pitch, estimate: Pitch) -> float:
             f"pitches of {len(reference.hertz)} and {len(estimate.hertz)} frames: cut the waves to one length first"
         )
     both = reference.voiced & estimate.voiced
-    if both.sum() < _SHARED:
+    if both.sum() < max(_SHARED[0], _SHARED[1] * reference.voiced.sum()):
         return float("nan")
     x, y = (np.log(pitch.hertz[both]) - np.log(pitch.hertz[both]).mean() for pitch in (reference, estimate))
     size = np.sqrt(np.sum(x**2) * np.sum(y**2))

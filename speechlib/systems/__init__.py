@@ -5,8 +5,8 @@
     table = systems.tokens(trained)                         # one row per code of the validation part
 
 `data` prepares what all of them start from, `lifecycle` has the steps that all go through, `codes` what all with a
-codebook can do, `voices` what all that speak their codes can, `beside` asks several of them the same; the other files
-are one system each.
+codebook can do, `voices` what all that speak their codes can, `beside` asks several of them the same. A file with the
+name of a system is that system (SYSTEMS in lifecycle); the others are what is asked of several.
 """
 
 from .beside import at_hand, convert_all

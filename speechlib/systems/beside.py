@@ -18,7 +18,7 @@ from ..packs import Pack
 from ..presets import Experiment
 from .data import Trained
 from .lifecycle import load
-from .voices import convert, takes_references, voicing
+from .voices import convert, has_voices, takes_references, voicing
 
 NOBODY = -1  # as a speaker's number: none of those that it was trained with
 
@@ -32,7 +32,9 @@ def at_hand(experiments: Mapping[str, Experiment], pack: Pack) -> tuple[dict[str
             absent[name] = "there is no finished run of it"
             continue
         trained = load(run)
-        if lacking := set(pack.utterances) - set(trained.data.pack.utterances):
+        if not has_voices(trained):
+            absent[name] = "it knows no speakers, and has one voice"
+        elif lacking := set(pack.utterances) - set(trained.data.pack.utterances):
             absent[name] = f"{len(lacking)} of {len(pack)} utterances are not in its corpus, {trained.data.pack.name}"
         else:
             found[name] = trained

@@ -3,16 +3,15 @@
 import torch
 from torch import Tensor
 
-from .. import audio, objectives, packs
+from .. import audio, objectives
 from ..errors import SpeechlibError
 from ..features import n_features
 from ..generation.flowavenet import generate
 from ..models.flowavenet import FloWaveNet
 from ..presets import Experiment
 from ..runs import Run
-from . import vocoders
+from . import vocoders, wavenet
 from .data import Data, Trained, crops
-from .wavenet import fit_envelope
 
 objective = objectives.flowavenet
 _HEARD = 1.5  # seconds of a wave that is written while the model learns
@@ -36,8 +35,7 @@ def new(experiment: Experiment, n_speakers: int) -> FloWaveNet:
 
 def fit(model: FloWaveNet, experiment: Experiment, data: Data) -> None:
     """The statistics of the condition over the training part, how its bands were measured, and ActNorm of a batch."""
-    model.inputs.fit(*packs.statistics(data.pack, data.split["train"], experiment.inputs))
-    fit_envelope(model, data.pack.config_of(experiment.inputs))
+    wavenet.fit(model, experiment, data)
     batch = crops(experiment, data).batch(0)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(experiment.seed)
@@ -60,11 +58,8 @@ def vocode(
     """
     if "top_p" in options:
         raise SpeechlibError("a flow bends noise and chooses nothing: no top_p, but a lower temperature")
-    if isinstance(features, int):
-        speaker = int(trained.data.pack.speaker[features]) if speaker is None else speaker
-        features = trained.data.pack.features(features, trained.experiment.inputs)
-    voice = torch.tensor([-1 if speaker is None else speaker]) if trained.model.sizes["n_speakers"] else None
-    return generate(trained.model, features[None], voice, temperature=temperature, seed=seed, **options)[0]
+    asked = wavenet.asked(trained, features, speaker)
+    return generate(trained.model, *asked, temperature=temperature, seed=seed, **options)[0]
 
 
 def listen(experiment: Experiment, prepared: Data, run: Run, model: FloWaveNet, step: int) -> None:

@@ -66,8 +66,8 @@ def system_of(experiment: Experiment) -> ModuleType:
 
 
 def prepare(experiment: Experiment, progress: Progress | None = None, executor: Executor | None = None) -> Data:
-    """What an experiment learns from, packed (by an `executor`, where one is given) and split. What is on disk already
-    is opened, not made again.
+    """What an experiment learns from, packed (by an `executor`, where one is given and no codes have to be made) and
+    split. What is on disk already is opened, not made again.
 
     An experiment on codes learns those of its source, on the same utterances in the same parts: the codec is trained
     first, if it is not, and every utterance is encoded once. Raises SpeechlibError where the two do not agree.
@@ -98,7 +98,7 @@ def _shipped_as(source: Experiment) -> str:
     run = runs.find(source)
     if run is None or run.status != "done":
         for name in pretrained.names():
-            if replace(_shipped(name), preset=source.preset) == source:
+            if replace(shipped(name), preset=source.preset) == source:
                 return name
     return ""
 
@@ -306,13 +306,14 @@ def load_pretrained(name: str, data: Data | None = None) -> Trained:
 
     `data` is taken where it is packed as the checkpoint's was. Raises UnknownName with the names that exist.
     """
-    path, experiment = pretrained.path(name), _shipped(name)
+    path, experiment = pretrained.path(name), shipped(name)
     if data is None or data.pack.config != experiment.pack:
         data = prepare(experiment)
     return Trained(runs.load_model(path), experiment, data, None)
 
 
-def _shipped(name: str) -> Experiment:
+def shipped(name: str) -> Experiment:
+    """What a checkpoint that ships with the package was trained by."""
     return configs.from_dict(Experiment, pretrained.card(name)["experiment"])
 
 

@@ -157,9 +157,10 @@ def judge(trained: Trained, spoken: Iterable[Spoken]) -> list[phone_errors.Heard
 
 
 def recordings(trained: Trained, indices: Iterable[int]) -> list[Spoken]:
-    """Utterances of the recogniser's own pack that have phones, as recorded: the mark for all that is made."""
+    """Utterances of the recogniser's own pack in which something is said, as recorded: the mark for what is made."""
     pack, rate = trained.data.pack, trained.data.pack.config.sample_rate
-    return [Spoken(pack.wave(i), rate, found, pack.utterances[i]) for i in indices if (found := pack.phones(i))]
+    phones = {i: pack.phones(i) for i in indices}
+    return [Spoken(pack.wave(i), rate, p, pack.utterances[i]) for i, p in phones.items() if phone_errors.said(p)]
 
 
 def scores(trained: Trained) -> dict[str, float]:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from .. import audio, configs, presets, pretrained, runs
+from .. import audio, presets, pretrained, runs
 from ..errors import SpeechlibError
 from ..evaluation import listener, phone_errors, vocoder
 from ..evaluation.bitrate import bitrate
@@ -34,7 +34,7 @@ from ..training import Progress
 from . import attributes, recogniser, vocoders, voices, windows
 from .codes import apart, encode, has_codes
 from .data import Data, Trained
-from .lifecycle import SYSTEMS, experiment_of, load, load_pretrained, system_of
+from .lifecycle import SYSTEMS, experiment_of, load, load_pretrained, shipped, system_of
 
 if TYPE_CHECKING:
     import pandas
@@ -94,7 +94,7 @@ def find(judge: Trained) -> Found:
             elif preset == about.preset:
                 missing[system] = experiment
         if about.preset == "demo" and about.corpus.name == "toy" and system in pretrained.names():
-            known = configs.from_dict(Experiment, pretrained.card(system)["experiment"])
+            known = shipped(system)
             trained[f"{system}, {SHIPPED}"] = load_pretrained(system, _packed_alike(known, trained.values()))
     return Found(trained, missing, absent)
 
@@ -219,7 +219,7 @@ def _said(trained: Trained, own: Sequence[tuple[int, int]], other: Sequence[tupl
     system, pack = system_of(trained.experiment), trained.data.pack
     freedom = _FREEDOM.get(trained.experiment.system, {})
     if hasattr(system, "vocode"):
-        return [system.vocode(trained, i, **freedom) for i, _ in own], []
+        return [system.vocode(trained, i, seed=seed, **freedom) for i, _ in own], []
     if hasattr(system, "upsampler"):
         say = system.upsampler(trained, seed=seed, **freedom)
         return [say(_clip(trained.data, i, trained.experiment.inputs)) for i, _ in own], []

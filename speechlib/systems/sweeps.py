@@ -1,6 +1,7 @@
 """Many trainings: one after the other, several processes at a time, or on the workers of a cluster."""
 
 import multiprocessing
+import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -33,7 +34,7 @@ def sweep(
     for key, experiment in {_data_of(experiment): experiment for experiment in experiments}.items():
         with suppress(SpeechlibError):  # packed and read once, here; what cannot be had, its runs will say
             data[key] = prepare(experiment, executor=workers and workers.executor())
-    steps = {i: 0 for i in range(len(experiments))}
+    steps, stopped = {i: 0 for i in range(len(experiments))}, threading.Event()
     total = sum(experiment.training.steps for experiment in experiments)
 
     def one(i: int) -> Run:
@@ -53,7 +54,8 @@ def sweep(
             else:
                 _train_elsewhere(experiments[i], tell)
         except Exception as error:
-            run.mark("failed", reason=str(error) or type(error).__name__)
+            if not stopped.is_set():
+                run.mark("failed", reason=str(error) or type(error).__name__)
         tell(own, own)
         return run
 
@@ -61,7 +63,13 @@ def sweep(
         return [one(i) for i in steps]
     # one thread here per training there: it only waits, and all are given away at once
     with ThreadPoolExecutor(jobs if workers is None else max(len(experiments), 1)) as pool:
-        return list(pool.map(one, steps))
+        try:
+            return list(pool.map(one, steps))
+        except BaseException:
+            stopped.set()
+            if workers is not None:
+                workers.close()  # what is under way there is not wanted any more, and nobody waits for it
+            raise
 
 
 def _data_of(experiment: Experiment) -> str:
@@ -111,4 +119,5 @@ def _train_there(experiment: Experiment, topic: str) -> None:
             raise KeyboardInterrupt
         cluster.tell(topic, told)
 
-    train(experiment, tell)
+    with suppress(KeyboardInterrupt):  # which would end the worker too
+        train(experiment, tell)

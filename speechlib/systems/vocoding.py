@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import configs, presets, pretrained, runs
+from .. import presets, pretrained, runs
 from ..errors import SpeechlibError
 from ..features import FeatureConfig, n_features
 from ..inversion import to_audio
@@ -25,7 +25,7 @@ from ..presets import Experiment
 from ..runs import Run
 from . import vocoders
 from .data import Data, Trained
-from .lifecycle import experiment_of, load, load_pretrained, system_of
+from .lifecycle import experiment_of, load, load_pretrained, shipped, system_of
 from .vocoders import Clip
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def trained_vocoders(data: Data, kind: str) -> dict[str, Trained]:
     `vocode` whose features are those of this pack, and finished runs of their presets as they are, on this corpus."""
     found = {}
     for name in pretrained.names():
-        experiment = configs.from_dict(Experiment, pretrained.card(name)["experiment"])
+        experiment = shipped(name)
         if _says_these(experiment, data, kind):
             found[f"{experiment.system}, checkpoint"] = load_pretrained(name, data)
     for run in runs.list_runs(experiment_of):
