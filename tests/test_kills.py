@@ -1,5 +1,6 @@
-"""Killed at any moment and started again: the end is that of a run that nobody killed, to the bit (of executed notebooks,
-which print what the clock says, their outcome and the runs they leave).
+"""Killed at any moment and started again: the end is that of a run that nobody killed.
+
+To the bit; of executed notebooks, which print what the clock says, only their outcome and the runs that they leave.
 
 `make test` kills every activity once, `make soak` fifty times in all (SPEECHLIB_KILLS), at random moments of seed
 SPEECHLIB_SEED.
