@@ -16,7 +16,7 @@ def encode(wave: Tensor, quantization_channels: int = 256) -> Tensor:
 
 
 def compress(wave: Tensor, quantization_channels: int = 256) -> Tensor:
-    """Wave (any shape) -> y in [-1, 1], before it is cut into classes."""
+    """Wave (any shape) -> y, in [-1, 1] for waves that are, before it is cut into classes."""
     mu = quantization_channels - 1.0
     return wave.sign() * torch.log1p(mu * wave.abs()) / math.log1p(mu)
 

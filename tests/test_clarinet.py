@@ -23,7 +23,7 @@ from speechlib.models.clarinet import SOURCE_TEACHER, ClariNet, ClariNetConfig
 from speechlib.models.distributions import Gaussian
 from speechlib.models.upsampling import Smoothed, Transposed
 from speechlib.models.wavenet import WaveNet, WaveNetConfig
-from speechlib.systems import bent, clarinet, wavenet
+from speechlib.systems import clarinet, toy_distillation, wavenet
 from speechlib.systems.resynthesis import resynthesise
 
 TEACHER = WaveNetConfig(
@@ -706,13 +706,13 @@ def test_presets_are_told_from_other_models_and_are_the_sources():
 
 
 def test_two_samples_are_bent_into_the_teachers_density():
-    found = bent.distil((0, 200))
+    found = toy_distillation.distil((0, 200))
     assert found.kl[-1] < 0.1 * found.kl[0]
-    assert found.kl == bent.distil((0, 200)).kl  # seeded, whatever was drawn before
+    assert found.kl == toy_distillation.distil((0, 200)).kl  # seeded, whatever was drawn before
     noise, lines = found.stages[0]
     assert lines.shape[2] == 2
     points = found.stages[200][0]
-    mean, log_scale = bent.teach(points[:, 0])
+    mean, log_scale = toy_distillation.teach(points[:, 0])
     far = ((points - mean) / log_scale.exp())[:, 1].abs()
     assert far.median() < 1.2 < ((noise - mean) / log_scale.exp())[:, 1].abs().median()
     figure = figures.bending({"before": found.stages[0], "after": found.stages[200]}, found.teacher)

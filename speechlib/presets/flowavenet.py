@@ -1,6 +1,7 @@
 """Presets of the FloWaveNet vocoder: mel bands in, all samples at once out.
 
-`paper` has the source's numbers (ksw0306/FloWaveNet on LJSpeech). `demo` speaks at 8 kHz with a fifth of the channels
+`paper` has the source's numbers (ksw0306/FloWaveNet on LJSpeech), its bands standardised where the source cuts them to
+[0, 1]. `demo` speaks at 8 kHz with a fifth of the channels
 and a quarter of the flows, and learns the excitation under the envelope that its bands tell (models/excitation.py), as
 the WaveNet of notebook 21 does: the wave itself, learned for as long, is no speech yet.
 """

@@ -15,7 +15,7 @@ from ..objectives import gaussian_kl
 _POINTS, _BATCH, _RATE = 1500, 256, 0.05
 
 
-class Bent(NamedTuple):
+class Distilled(NamedTuple):
     """stages {step: (points (N, 2), lines (L, P, 2))}: where noise and its grid go; teacher (N, 2); kl, one a step."""
 
     stages: dict[int, tuple[Tensor, Tensor]]
@@ -44,7 +44,7 @@ def teach(first: Tensor) -> tuple[Tensor, Tensor]:
     return mean, torch.stack([torch.zeros_like(first), 0.4 * first - 1.4], dim=-1)
 
 
-def distil(shown: tuple[int, ...] = (0, 30, 400), seed: int = 0) -> Bent:
+def distil(shown: tuple[int, ...] = (0, 30, 400), seed: int = 0) -> Distilled:
     """Train a flow until the last of the steps that are `shown`: a second or two."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -62,7 +62,7 @@ def distil(shown: tuple[int, ...] = (0, 30, 400), seed: int = 0) -> Bent:
             kl.backward()
             optimizer.step()
             spent.append(float(kl.detach()))
-    return Bent(stages, noise * log_scale.exp() + mean, spent)
+    return Distilled(stages, noise * log_scale.exp() + mean, spent)
 
 
 def _grid(reach: float = 2.5, n_lines: int = 11, n_points: int = 101) -> Tensor:
