@@ -1,4 +1,4 @@
-"""What a WaveNet hears, or a flow bends, in place of the wave: its excitation, with the spectral envelope taken off by a filter.
+"""What a WaveNet hears, or a flow bends, in place of the wave: its excitation, the spectral envelope taken off.
 
     e[t] = (x[t] - a_1 x[t-1] - ... - a_p x[t-p]) / g        and back:  x[t] = g e[t] + a_1 x[t-1] + ... + a_p x[t-p]
 
