@@ -75,7 +75,8 @@ def test_parameter_files(workspace, capsys, text, error):
 def test_run_passes_everything_on(workspace, capsys, monkeypatch):
     asked = []
 
-    def run(name, notebooks, values, jobs, force, timeout, report):
+    def run(name, notebooks, values, jobs, force, timeout, report, cluster):
+        assert cluster is None
         asked.append((name, [notebook.name for notebook in notebooks], values, jobs, force, timeout))
         report("started", "01_corpora", {})
         report("progress", "01_corpora", {"cell": 2, "cells": 9, "seconds": 3})
