@@ -203,19 +203,14 @@ def test_a_training_goes_on_where_a_killed_worker_left_it(here, connected, worke
     assert {**whole.summary, "seconds": 0} == {**run.summary, "seconds": 0}
 
 
-def test_an_interrupted_sweep_returns_and_leaves_its_workers(here, scheduler, connected, workers):
-    asked = []
-
-    def interrupt(done, of, text=""):
-        if done > 20 and not asked:
-            asked.append(done)
-            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)  # as from the keyboard
-
-    with pytest.raises(KeyboardInterrupt):  # and at once: the trainings would take an hour
-        systems.sweep([smoke(50, steps=100_000), smoke(51, steps=100_000)], progress=interrupt, workers=connected)
-    with cluster.Cluster(scheduler) as again:
-        wait_for(lambda: not any(again.client.processing().values()), 200)
-        assert len(again.client.nthreads()) == 2  # neither ended with its task
+def test_trainings_that_nobody_waits_for_end_and_leave_their_workers(here, scheduler, connected, workers):
+    heard = threading.Event()
+    with cluster.Cluster(scheduler) as other, other.listening(lambda told: heard.set()) as topic:
+        asked = [other.submit(systems.sweeps._train_there, smoke(seed, steps=100_000), topic) for seed in (50, 51)]
+        assert heard.wait(100)
+        assert not any(future.done() for future in asked)
+    wait_for(lambda: not any(connected.client.processing().values()), 200)
+    assert len(connected.client.nthreads()) == 2  # neither ended with its task
     assert all(process.poll() is None for process in workers.values())
 
 

@@ -66,7 +66,7 @@ def test_a_sweep_reads_its_corpus_once(voices, tmp_path, monkeypatch):
     made = [presets.get("melnet", "smoke", "folder", seed=seed, changes=few) for seed in (0, 1)]
     made.append(presets.get("melnet", "smoke", "folder", changes=few | {"split.seed": 1}))
     read, prepare = [], systems.sweeps.prepare
-    monkeypatch.setattr(systems.sweeps, "prepare", lambda one: read.append(one) or prepare(one))
+    monkeypatch.setattr(systems.sweeps, "prepare", lambda one, **_: read.append(one) or prepare(one))
     monkeypatch.setattr(systems.lifecycle, "prepare", lambda *_: pytest.fail("prepared a second time"))
     assert [run.status for run in systems.sweep(made)] == ["done"] * 3
     assert len(read) == 2  # another split is other data

@@ -75,7 +75,8 @@ class Recogniser(nn.Module):
         if len(set(phones)) < len(phones):
             raise SpeechlibError(f"phones named twice: {', '.join(sorted(p for p in phones if phones.count(p) > 1))}")
         self.phones = tuple(phones)
-        self.head = nn.utils.skip_init(nn.Conv1d, self.config.channels, 1 + len(phones), 1)
+        head, place = (self.config.channels, 1 + len(phones), 1), self.front.weight.device
+        self.head = nn.utils.skip_init(nn.Conv1d, *head, device=place)
         for weight in self.head.parameters():
             nn.init.zeros_(weight)
 
