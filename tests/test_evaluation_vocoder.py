@@ -238,3 +238,12 @@ def test_shaped_noise_depends_on_its_seed_only(speech):
     assert not torch.equal(one, other)
     assert one.shape == (features.n_samples(50, CONFIG),)
     assert torch.equal(inversion.shaped_noise(log_mel[None].expand(2, -1, -1), CONFIG)[1], one)
+
+
+def test_a_melody_is_not_read_off_the_few_frames_of_a_whisper():
+    """60 of 100 voiced frames shared are enough, 40 are not, however well they agree."""
+    times, hertz = np.arange(100) / 100, np.linspace(100, 200, 100)
+    for shared, known in ((60, True), (40, False)):
+        some = np.where(np.arange(100) < shared, hertz, 0)
+        found = pitch.correlation(pitch.Pitch(hertz, times), pitch.Pitch(some, times))
+        assert found == pytest.approx(1) if known else np.isnan(found)

@@ -113,3 +113,14 @@ def test_saved_and_loaded(tmp_path):
     (tmp_path / "list.json").write_text("[1]")
     with pytest.raises(BadFile, match="is not a split"):
         splits.load(tmp_path / "list.json")
+
+
+def test_a_sentence_is_one_however_it_is_written():
+    """Case and punctuation differ between readers' transcripts: the same words must not stand in two parts."""
+    texts = ["Hello, you.", "hello you", "HELLO YOU!", "Good day.", "good day", "ja"]
+    cuts = [SimpleNamespace(id=f"{i}", supervisions=[SimpleNamespace(speaker="a", gender=None, text=text)])
+            for i, text in enumerate(texts)]  # fmt: skip
+    for seed in range(8):
+        parts = splits.split(cuts, {"train": 0.5, "val": 0.5}, by="text", seed=seed)
+        for same in ({"0", "1", "2"}, {"3", "4"}):
+            assert sum(bool(same & set(part)) for part in parts.values()) == 1

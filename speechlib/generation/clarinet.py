@@ -9,7 +9,6 @@ Stream b's noise is that of (seed, b), whatever the block size and the number of
 """
 
 import math
-import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -21,7 +20,7 @@ from ..errors import SpeechlibError, UnknownName
 from ..models.clarinet import ClariNet
 from ..models.wavenet import WaveNet
 from .packed_wavenet import refuse_not_finite
-from .wavenet import Progress, clock, common
+from .wavenet import Progress, common, gathered
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -37,21 +36,7 @@ def generate(
 ) -> Tensor:
     """wave (B, T hop) in [-1, 1] on the CPU; the arguments are those of `stream`. `progress(done, total, text)` is told
     the speed after each block. Where `stop()` says so, or the run is interrupted, what is there is returned."""
-    blocks, done, began = [], 0, time.perf_counter()
-    coming = stream(model, condition, speaker, **options)
-    total = coming.n_samples
-    try:
-        for wave in coming:
-            blocks.append(wave)
-            done += wave.shape[1]
-            if progress is not None:
-                rate = done / max(time.perf_counter() - began, 1e-9)
-                progress(done, total, f"{rate:,.0f} samples/s, {clock((total - done) / rate)} left")
-            if stop is not None and stop():
-                break
-    except KeyboardInterrupt:
-        pass
-    return torch.cat(blocks, dim=1) if blocks else torch.zeros(coming.n_streams, 0)
+    return gathered(stream(model, condition, speaker, **options), progress, stop)
 
 
 class stream:

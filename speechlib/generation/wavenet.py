@@ -45,8 +45,12 @@ def generate(
     `progress(done, total, text)` is told the speed and the time left after each block. Where `stop()` says so, or the
     run is interrupted, what is there is returned.
     """
+    return gathered(stream(model, condition, speaker, n_samples, block=block, **options), progress, stop)
+
+
+def gathered(coming, progress: Progress | None, stop: Callable[[], bool] | None) -> Tensor:
+    """All blocks of a stream (this one's, or generation.clarinet's) as one wave (B, S), or those until it stopped."""
     blocks, done, began = [], 0, time.perf_counter()
-    coming = stream(model, condition, speaker, n_samples, block=block, **options)
     total = coming.n_samples
     try:
         for wave in coming:
@@ -54,7 +58,7 @@ def generate(
             done += wave.shape[1]
             if progress is not None:
                 rate = done / max(time.perf_counter() - began, 1e-9)
-                progress(done, total, f"{rate:,.0f} samples/s, {clock((total - done) / rate)} left")
+                progress(done, total, f"{rate:,.0f} samples/s, {_clock((total - done) / rate)} left")
             if stop is not None and stop():
                 break
     except KeyboardInterrupt:
@@ -193,5 +197,5 @@ def common(n_streams: int | None, **items: Tensor | None) -> int:
     return next(iter(several.values()), 1)
 
 
-def clock(seconds: float) -> str:
+def _clock(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"

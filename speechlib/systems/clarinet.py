@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from .. import audio, objectives
+from .. import objectives
 from ..errors import SpeechlibError
 from ..features import n_features
 from ..generation.clarinet import generate, stream
@@ -13,7 +13,6 @@ from . import vocoders, wavenet
 from .data import Data, Trained
 
 objective = objectives.clarinet
-_HEARD = 2.0  # seconds of a recording that are said while it is learned
 
 
 def new(experiment: Experiment, n_speakers: int) -> ClariNet:
@@ -78,13 +77,8 @@ def speaking(trained: Trained, features: int | Tensor, speaker: int | None = Non
 
 
 def listen(experiment: Experiment, prepared: Data, run: Run, model: ClariNet, step: int) -> None:
-    """Write the beginning of an utterance of the validation part, as the student says it, to the run's samples/:
-    step-00000100.wav, and recording.wav, which is the truth."""
-    kind, rate = experiment.inputs, prepared.pack.config.sample_rate
-    (clip,) = vocoders.clips(prepared, kind, 1, _HEARD)
-    said = vocode(Trained(model, experiment, prepared, run), clip.features, clip.speaker)
-    for name, wave in {"recording": clip.wave, f"step-{step:08}": said}.items():
-        audio.write(run.folder("samples") / f"{name}.wav", wave, rate)
+    trained = Trained(model, experiment, prepared, run)
+    vocoders.listen(trained, lambda clip: vocode(trained, clip.features, clip.speaker), step)
 
 
 def scores(trained: Trained) -> dict[str, float]:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from .. import audio, objectives
+from .. import objectives
 from ..errors import SpeechlibError
 from ..features import n_features
 from ..generation.flowavenet import generate
@@ -14,7 +14,6 @@ from . import vocoders, wavenet
 from .data import Data, Trained, crops
 
 objective = objectives.flowavenet
-_HEARD = 1.5  # seconds of a wave that is written while the model learns
 
 
 def new(experiment: Experiment, n_speakers: int) -> FloWaveNet:
@@ -56,19 +55,15 @@ def vocode(
     `speaker` (index into pack.speakers, -1 = nobody) is read by models that know speakers; an utterance's own where it
     is None. `options` are those of generation.flowavenet.generate: chunk, precision.
     """
-    if "top_p" in options:
+    if options.pop("top_p", 1.0) != 1:
         raise SpeechlibError("a flow bends noise and chooses nothing: no top_p, but a lower temperature")
     asked = wavenet.asked(trained, features, speaker)
     return generate(trained.model, *asked, temperature=temperature, seed=seed, **options)[0]
 
 
 def listen(experiment: Experiment, prepared: Data, run: Run, model: FloWaveNet, step: int) -> None:
-    """Write the beginning of an utterance of the validation part, as the model says it, to the run's samples/, beside
-    recording.wav."""
-    (clip,) = vocoders.clips(prepared, experiment.inputs, 1, _HEARD)
-    said = vocode(Trained(model, experiment, prepared, run), clip.features, clip.speaker)
-    for name, wave in {"recording": clip.wave, f"step-{step:08}": said}.items():
-        audio.write(run.folder("samples") / f"{name}.wav", wave, prepared.pack.config.sample_rate)
+    trained = Trained(model, experiment, prepared, run)
+    vocoders.listen(trained, lambda clip: vocode(trained, clip.features, clip.speaker), step)
 
 
 def scores(trained: Trained) -> dict[str, float]:

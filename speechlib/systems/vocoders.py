@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from torch import Tensor
 
+from .. import audio
 from ..evaluation import listener, vocoder
 from ..evaluation.probes import Reader
 from ..features import FeatureConfig, n_samples
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 NOISE, GRIFFIN_LIM, RECORDING = "noise of the same bands", "Griffin-Lim", "recording"
 REFINED = "refined"  # behind a name: its wave brought to the bands by L-BFGS
+_LISTENED = 2.0  # seconds of speech that are written while a model learns
 _READER_UTTERANCES = 200  # of the training part, that the reader of phones is fitted on
 
 
@@ -117,6 +119,15 @@ def reader(data: Data) -> listener.Listener | None:
         return None
     model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1).fit(vectors, symbols)
     return listener.Listener(config, None, Reader(np.zeros(1), np.ones(1), model))
+
+
+def listen(trained: Trained, vocode: Vocoder, step: int) -> None:
+    """Write the beginning of an utterance of the validation part to the run's samples/: recording.wav, which is the
+    truth, and step-00000100.wav, as the model says it at that step."""
+    (clip,) = clips(trained.data, trained.experiment.inputs, 1, _LISTENED)
+    for name, wave in {RECORDING: clip.wave, f"step-{step:08}": vocode(clip)}.items():
+        rate = trained.data.pack.config.sample_rate
+        audio.write(trained.run.folder("samples") / f"{name}.wav", wave, rate)
 
 
 def score(trained: Trained, vocode: Vocoder, n: int = 4, seconds: float = 1.5) -> dict[str, float]:
