@@ -25,15 +25,15 @@ smoke: $(READY)  ## the same in a few minutes, with models too small to be any g
 	$(BIN) -m speechlib run --preset smoke --jobs 2
 
 test: $(READY)  ## every test: style, oracles, notebooks, a browser
-	$(BIN) -m pytest
+	$(BIN) -m pytest -n 2 --dist loadgroup
 
 bench: $(READY)  ## what is fast and what is not, against its target
 	mkdir -p outputs/benchmarks
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN) -m pytest tests/benchmarks --benchmark-enable \
 		--benchmark-json=outputs/benchmarks/latest.json
 
-soak: $(READY)  ## fifty kills at random moments: each ends as if nobody had killed it
-	OMP_NUM_THREADS=1 SPEECHLIB_KILLS=50 $(BIN) -m pytest tests/test_kills.py
+soak: $(READY)  ## fifty kills at random moments, each of which must end as if nobody had killed it; files damaged at random
+	OMP_NUM_THREADS=1 SPEECHLIB_KILLS=50 SPEECHLIB_EXAMPLES=1000 $(BIN) -m pytest tests/test_kills.py tests/test_parsers.py
 
 lab: $(READY)  ## the notebooks in JupyterLab, to explore
 	$(BIN) -m jupyterlab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks $(ALLOW_ROOT)

@@ -31,6 +31,7 @@ def read(path: str | Path, sample_rate: int | None = None, start: float = 0.0, d
     try:
         with soundfile.SoundFile(str(path)) as file:
             refuse_truncated(path, file)
+            refuse_impossible(path, file)
             rate = file.samplerate
             first = min(round(start * rate), file.frames)
             wanted = file.frames - first if duration is None else min(round(duration * rate), file.frames - first)
@@ -54,6 +55,13 @@ def refuse_truncated(path, file) -> None:
     found = re.search(r"(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)", file.extra_info)
     if found and int(found[2]) < int(found[1]) < _STREAMED:
         raise BadFile(path, f"is truncated: {found[2]} bytes of samples where the header says {found[1]}")
+
+
+def refuse_impossible(path, file) -> None:
+    """A damaged header can promise more than memory holds. No codec says 65,536 samples with a byte."""
+    size = Path(path).stat().st_size
+    if file.frames > size << 16:
+        raise BadFile(path, f"says that it holds {file.frames:,} samples in {size:,} bytes: its header is damaged")
 
 
 def _decode(file, n_samples: int, rate: int, new_rate: int) -> np.ndarray:

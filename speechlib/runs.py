@@ -365,8 +365,11 @@ def load_model(path: str | Path):
     tensors, metadata = load_tensors(Path(path))
     if metadata.get("format") != FORMAT:
         raise BadFile(path, f"has checkpoint format {metadata.get('format')}, this version reads format {FORMAT}")
-    if metadata["system"] not in MODELS:
-        raise UnknownName("model", metadata["system"], MODELS)
+    if str(metadata.get("system")) not in MODELS:
+        raise UnknownName("model", metadata.get("system"), MODELS)
+    for name in ("config", "sizes"):
+        if not isinstance(metadata.get(name), dict):
+            raise BadFile(path, f"says no {name}: its header is damaged. Delete it and train again")
     kind = MODELS[metadata["system"]]
     config = configs.from_dict(get_type_hints(kind.__init__)["config"], metadata["config"])
     size = Path(path).stat().st_size
@@ -374,8 +377,11 @@ def load_model(path: str | Path):
     for name, value in _numbers({"config": metadata["config"], "sizes": metadata["sizes"]}):
         if value > most:
             raise BadFile(path, f"is too small for its config: {name} is {value:,} in a file of {size:,} bytes")
-    with torch.device("meta"):
-        check_weights(kind(config, **metadata["sizes"]), tensors, path)
+    try:
+        with torch.device("meta"):
+            check_weights(kind(config, **metadata["sizes"]), tensors, path)
+    except TypeError as error:
+        raise BadFile(path, f"names sizes that {kind.__name__} does not have ({error})") from None
     model = kind(config, **metadata["sizes"])
     load_weights(model, tensors, path)
     for name, tensor in tensors.items():

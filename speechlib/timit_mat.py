@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import configs
+from . import configs, matlab
 from .errors import BadFile
 from .features import FeatureConfig, n_features
 from .files import data_dir, resolve
@@ -58,7 +58,7 @@ def load(path: str | Path, features: FeatureConfig | None = None) -> tuple[Pack,
     frames, labels beyond the table, values that are not finite.
     """
     path = resolve(path)
-    arrays = _read(path)
+    arrays = matlab.read(path)
     parts = [_checked(path, part, arrays) for part in PARTS]
     widths = {part: found[0].shape[1] for part, found in zip(PARTS, parts)}
     if len(set(widths.values())) > 1:
@@ -99,24 +99,6 @@ def load(path: str | Path, features: FeatureConfig | None = None) -> tuple[Pack,
     pack = Pack(path, index, about, silent, flat, np.array(rows, LABELS), np.zeros(0, LABELS))
     bounds = np.cumsum([0, *(len(found[1]) for found in parts)])
     return pack, {part: list(range(a, b)) for part, a, b in zip(PARTS, bounds, bounds[1:])}
-
-
-def _read(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a .mat file of any version."""
-    from scipy.io import loadmat
-
-    if not path.is_file():
-        raise BadFile(path, "does not exist")
-    try:
-        try:
-            return loadmat(path)
-        except NotImplementedError:  # version 7.3 is HDF5
-            import h5py
-
-            with h5py.File(path) as file:  # MATLAB writes columns first: what h5py reads is transposed
-                return {name: array[()].T for name, array in file.items() if isinstance(array, h5py.Dataset)}
-    except Exception as error:  # both libraries raise whatever they stumble over
-        raise BadFile(path, f"is no MATLAB file, or cut short ({error})") from None
 
 
 def _checked(path: Path, part: str, arrays: dict) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

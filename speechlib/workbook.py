@@ -384,7 +384,10 @@ def _cells(path: Path) -> list:
     import nbformat
 
     try:
-        return nbformat.read(path, as_version=4).cells
+        cells = nbformat.read(path, as_version=4).cells
+        if not all(isinstance(cell.get("source"), str) for cell in cells):  # what nbformat only warns of
+            raise ValueError("a cell has no source")
+        return cells
     except FileNotFoundError:
         raise BadFile(path, "does not exist") from None
     except (ValueError, nbformat.reader.NotJSONError, nbformat.ValidationError, AttributeError) as error:

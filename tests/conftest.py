@@ -10,6 +10,13 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+def pytest_collection_modifyitems(items):
+    """With several workers (-n 2 --dist loadgroup), one does all of a file, and one all that the smoke batch is for."""
+    for item in items:
+        group = "smoke batch" if "smoke_batch" in item.fixturenames else item.path.name
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real recordings. Tests that ask for it are skipped, with the reason, where there is none."""
