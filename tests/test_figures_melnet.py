@@ -38,3 +38,15 @@ def test_pairs_and_mixtures():
     assert len(figure.axes) == 3
     figure = melnet.mixtures(np.linspace(-1, 1, 9), [np.ones(9)] * 2, [0.5, -0.5], ["a", "b"])
     assert [ax.lines[0].get_xdata()[0] for ax in figure.axes] == [0.5, -0.5]
+
+
+def test_a_page_is_drawn_over_the_letters_it_looks_at():
+    attention = np.full((6, 5), 0.2)  # two of five places lie behind the end of the text
+    pages = {"aou": (np.zeros((4, 6)), attention, "aou"), "drawn": (np.zeros((4, 6)), attention, "ai")}
+    figure = melnet.reading(pages, {"aou": np.array([0, 0, 1, 2, 2, 3])})
+    grid, _, looked, other = figure.axes
+    assert grid.get_title() == "aou"
+    assert looked.images[0].get_array().shape == (3, 6)
+    assert [tick.get_text() for tick in looked.get_yticklabels()] == ["a", "o", "u"]
+    assert looked.lines[0].get_xydata().tolist() == [[0, 0], [1, 0], [2, 1], [3, 2], [4, 2]]  # nothing after the end
+    assert not other.lines

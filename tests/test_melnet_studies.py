@@ -40,14 +40,14 @@ def test_members_of_a_set_begin_anew_whatever_the_preset_goes_on_from():
 @pytest.mark.parametrize("preset", ["smoke", "demo", "maestro"])
 def test_tiers_share_their_grids_and_all_else(preset):
     members = presets.named_set(presets.MELNET_TIERS, preset, "toy")
-    assert [one.model.n_tiers for one in members.values()] == [2, 3, 4, 5]
+    assert [one.model.n_tiers for one in members.values()] == [2, 3, 4, 5, 6]
     assert len({repr(replace(one, model=None)) for one in members.values()}) == 1
     base = presets.get("melnet", preset)
     for one in members.values():
         assert one.model.layers[:2] == base.model.layers[:2]
         assert one.training.steps == base.training.steps // 4
         features = one.pack.features[0].n_mels
-        with torch.device("meta"):  # the grids are large enough for five
+        with torch.device("meta"):  # the grids are large enough for six
             model = systems.melnet.MelNet(replace(one.model, speaker_dim=0), features)
         assert sum(int(grid.n_values) for grid in model.to_empty(device="cpu").grids(
             torch.zeros(1, features, one.training.n_frames))) == features * one.training.n_frames  # fmt: skip
@@ -187,6 +187,20 @@ def test_published_values_are_printed_and_have_an_axis_of_their_own():
     assert any("published" in text.get_text() for text in legend.get_texts())
     alone = figures.sizes({"bands": {64: 1.0, 80: 0.9}}, {}, 1.2)
     assert len(alone.axes) == 1
+
+
+def test_what_was_given_is_drawn_over_its_share():
+    distance = {
+        "5 tiers": {1 / 16: 6.0, 1 / 8: 5.0},
+        "6 tiers": {1 / 32: 7.0, 1 / 16: 6.1},
+        "straight lines": {1 / 16: 5.5},
+    }
+    figure = figures.given({"distance (dB)": distance, "phones heard": {"6 tiers": {1 / 32: 0.4}}})
+    first, second = figure.axes
+    assert [line.get_label() for line in first.lines] == list(distance)
+    assert list(first.lines[1].get_xdata()) == [1 / 32, 1 / 16]  # in the order of shares
+    assert [tick.get_text() for tick in first.get_xticklabels()] == ["1/32", "1/16", "1/8"]
+    assert len(second.lines) == 1
 
 
 def test_an_ablation_has_a_panel_per_measure_with_marks():

@@ -1,4 +1,5 @@
-"""MelNet drawn: points drawn two numbers at a time, what a value hears, mixtures, grids from coarse to fine."""
+"""MelNet drawn: points drawn two numbers at a time, what a value hears, mixtures, grids from coarse
+to fine, and where in a text each frame looks."""
 
 from collections.abc import Mapping, Sequence
 
@@ -94,4 +95,24 @@ def grids(rows: Mapping[str, Sequence], titles: Sequence[str], seconds: float, t
         row[0].set_ylabel(name)
     for ax in axes[-1]:
         style.seconds(ax.xaxis)
+    return figure
+
+
+def reading(pages: Mapping[str, tuple], said: Mapping[str, np.ndarray] = {}) -> Figure:
+    """A column per page {title: (grid (F, T), attention (T, L), letters)}: the grid, and below it how much of each
+    letter every frame looks at. `said` {title: places (T,)}: the letter that each frame belongs to, where known."""
+    figure, axes = style.panels(2, len(pages), height=2.1, sharex=True)
+    for (above, below), (title, (grid, attention, letters)) in zip(axes.T, pages.items()):
+        above.imshow(grid, aspect="auto", cmap="magma")
+        above.set_title(title, fontsize=10)
+        below.imshow(np.asarray(attention).T[: len(letters)], aspect="auto", cmap="viridis", vmin=0, vmax=1)
+        below.set_yticks(range(len(letters)), list(letters))
+        if title in said:
+            places = np.asarray(said[title])
+            inside = places < len(letters)
+            below.step(np.flatnonzero(inside), places[inside], where="mid", color="w", linewidth=1.4, label="said now")
+            below.legend(loc="lower right", fontsize=8)
+        below.set(xlabel="frame", xlim=(-0.5, len(attention) - 0.5))
+    axes[0, 0].set_ylabel("bin")
+    axes[1, 0].set_ylabel("letter looked at")
     return figure

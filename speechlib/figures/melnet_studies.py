@@ -1,4 +1,5 @@
-"""What a MelNet depends on, drawn: sizes of its first tier beside published ones, and how many tiers share a grid."""
+"""What a MelNet depends on, drawn: sizes of its first tier beside published ones, how many tiers share a grid, and
+how much of a recording they need."""
 
 from collections.abc import Mapping, Sequence
 
@@ -65,6 +66,29 @@ def ablation(
         ax.set(xlabel="tiers")
         ax.set_title(name, fontsize=10)
         ax.legend(fontsize=8)
+    return figure
+
+
+def given(panels: Mapping[str, Mapping[str, Mapping[float, float]]]) -> Figure:
+    """What is made of a recording over the share of its values that was given: a panel per measure {its name: {series:
+    {share: value}}}, shares as powers of two; the last of several series, the one without a model, in grey."""
+    figure, row = style.panels(1, len(panels), height=3.4)
+    for ax, (name, series) in zip(row[0], panels.items()):
+        shares = sorted({share for values in series.values() for share in values})
+        for k, (label, values) in enumerate(series.items()):
+            model = k == 0 or k < len(series) - 1
+            look = (
+                {"color": OURS, "alpha": 1 / (k + 1), "linestyle": "-"}
+                if model
+                else {"color": style.BASELINE, "linestyle": "--"}
+            )
+            ax.plot(sorted(values), [values[x] for x in sorted(values)], marker="os^D"[k % 4], label=label, **look)
+        ax.set_xscale("log", base=2)
+        ax.set_xticks(shares, [f"1/{round(1 / share)}" for share in shares])
+        ax.minorticks_off()
+        ax.set(xlabel="share of values that is real")
+        ax.set_title(name, fontsize=10)
+    figure.legend(*row[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
 
 

@@ -24,12 +24,21 @@ def full_precision() -> AbstractContextManager:
 
 
 class EagerTier:
-    """B clips of one tier, whose grid is n_bins x n_frames; `z` is what the tier's `conditioning` gave.
+    """B clips of one tier, whose grid is n_bins x n_frames; `z` is what the tier's `conditioning` gave, `letters` what
+    its `letters` gave, where it reads a text.
 
     `sample` draws the next frames, `force` and `read` take given ones; all go on where they are.
     """
 
-    def __init__(self, tier: Tier, n_bins: int, n_frames: int, n_clips: int, z: tuple[Tensor | float, Tensor | float]):
+    def __init__(
+        self,
+        tier: Tier,
+        n_bins: int,
+        n_frames: int,
+        n_clips: int,
+        z: tuple[Tensor | float, Tensor | float],
+        letters: Tensor | None = None,
+    ):
         self.tier, self.distribution, self.layers = tier, tier.distribution, list(tier.layers)
         weight = tier.head.weight
         self.device, H = weight.device, weight.shape[1]
@@ -45,11 +54,14 @@ class EagerTier:
             self.owed = biases.cumsum(0)  # (L + 1, H)
             self.head_bias = tier.head(self.owed[-1])
         self.before = torch.zeros(n_clips, n_bins, device=self.device)  # the last frame
+        self.letters = letters  # (B, L, H)
+        n_bells = 0 if letters is None else tier.reader.bells.out_features // 3
+        self.place = torch.zeros(n_clips, n_bells, device=self.device)  # where in the text its bells stand
         self.position = torch.zeros(1, dtype=torch.long, device=self.device)  # its number, and one more
 
     @property
     def memories(self) -> tuple[Tensor, ...]:
-        return self.time, self.centre, self.before, self.position
+        return self.time, self.centre, self.before, self.place, self.position
 
     @torch.no_grad()
     def sample(
@@ -135,6 +147,10 @@ class EagerTier:
             if h_c is not None:
                 h_c = h_c + layer.mix_c(self._kept(layer.centre, h_c, self.centre[l]))
                 shared[-1] += h_c[:, None]
+            if self.letters is not None and l == 0:
+                looked = self.tier.reader(h_c[:, None], self.letters, self.place)
+                h_c = h_c + looked.context[:, 0]
+                self.place.copy_(looked.place)
         return shared
 
     def _late(self, layer: Layer, l: int, h_t: Tensor) -> Tensor:

@@ -156,14 +156,16 @@ def draw_tier(
     path: str = "auto",
     precision: str = "float32",
     more: Callable[[Tensor], bool] = lambda values: True,
+    text: Tensor | None = None,
 ) -> Tensor:
     """Standardised values (B, F, T) of one tier, from uniform (B, F, T, 2) random numbers.
 
     given (B, F, T0): the first frames, which are not drawn. `more(values)` is shown every few frames what there is,
-    (B, F, n), and says whether to go on: where it does not, that is the result.
+    (B, F, n), and says whether to go on: where it does not, that is the result. text (B, L): what a tier with a reader
+    is to say, by the eager path.
     """
     B, F, T, _ = uniform.shape
-    running = _begin(tier, (B, F, T), condition, speaker, path, precision)
+    running = _begin(tier, (B, F, T), condition, speaker, path, precision, text)
     values = torch.zeros(B, F, 0) if given is None else given.cpu()
     if values.shape[2]:
         running.read(values)
@@ -183,9 +185,10 @@ def cached_parameters(
     speaker: Tensor | None = None,
     path: str = "auto",
     precision: str = "float32",
+    text: Tensor | None = None,
 ) -> Tensor:
     """Parameters (B, F, T, 3 K) of given values (B, F, T), step by step: what `tier(values, ...)` gives at once."""
-    return _begin(tier, values.shape, condition, speaker, path, precision).force(values).cpu()
+    return _begin(tier, values.shape, condition, speaker, path, precision, text).force(values).cpu()
 
 
 @torch.inference_mode()
@@ -311,10 +314,15 @@ def _begin(
     speaker: Tensor | None,
     path: str,
     precision: str,
+    text: Tensor | None = None,
 ):
     """One of the paths at its beginning: the conditioning network has run, once."""
     if path not in PATHS:
         raise UnknownName("path of generation", path, PATHS)
+    if tier.reader is not None:
+        if path not in ("auto", "eager"):
+            raise SpeechlibError(f"a tier that reads a text draws by the eager path, not by {path!r}")
+        path = "eager"
     device = tier.head.weight.device
     if path == "auto":
         path = "graph" if device.type == "cuda" else "numba"
@@ -324,8 +332,9 @@ def _begin(
     condition, speaker = (None if given is None else given.to(device) for given in (condition, speaker))
     with full_precision():
         z = tier.conditioning(condition, speaker, (B, T, F))
+        letters = tier.letters(None if text is None else text.to(device))
     if path == "numba":
         from .numba_melnet import NumbaTier  # here, because numba takes half a second to import
 
         return NumbaTier(tier, F, T, B, z, precision)
-    return (EagerTier if path == "eager" else GraphTier)(tier, F, T, B, z)
+    return EagerTier(tier, F, T, B, z, letters) if path == "eager" else GraphTier(tier, F, T, B, z)

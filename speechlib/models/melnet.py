@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..errors import SpeechlibError
+from .melnet_text import Reader
 from .mixtures import GaussianMixture
 from .speakers import vectors_of
 from .standardise import Standardise
@@ -207,9 +208,16 @@ class Tier(nn.Module):
     n_bins F for the first tier, which has a centralised stack and no condition; None for those that double a grid.
     """
 
-    def __init__(self, config: MelNetConfig, n_layers: int, n_bins: int | None, n_speakers: int = 0):
+    def __init__(
+        self, config: MelNetConfig, n_layers: int, n_bins: int | None, n_speakers: int = 0, n_symbols: int = 0
+    ):
         super().__init__()
         H = config.hidden
+        if n_symbols and (n_bins is None or n_layers < 2):
+            raise SpeechlibError(
+                f"text is read between the layers of the first tier's centralised stack: {n_layers} layers"
+                + ("" if n_bins else ", of a tier without one")
+            )
         self.n_bins, self.n_speakers, self.checkpoint = n_bins, n_speakers, config.checkpoint
         self.distribution = config.distribution
         self.input_t, self.input_f = nn.Linear(1, H), nn.Linear(1, H)
@@ -219,6 +227,7 @@ class Tier(nn.Module):
         self.speakers = nn.Embedding(n_speakers, config.speaker_dim) if n_speakers else None
         self.speaker = nn.Linear(config.speaker_dim, 2 * H, bias=False) if n_speakers else None
         self.layers = nn.ModuleList(Layer(H, bool(n_bins)) for _ in range(n_layers))
+        self.reader = Reader(H, n_symbols) if n_symbols else None
         self.head = nn.Linear(H, self.distribution.n_parameters)
         with torch.no_grad():  # components that begin in one place would stay together
             _, mean, _ = self.head.bias.chunk(3)
@@ -230,8 +239,11 @@ class Tier(nn.Module):
         condition: Tensor | None = None,
         speaker: Tensor | None = None,
         condition_length: Tensor | None = None,
+        text: Tensor | None = None,
     ) -> Tensor:
-        """Teacher forcing. Values are standardised; behind `condition_length` (B,) the condition is not read."""
+        """Teacher forcing. Values are standardised; behind `condition_length` (B,) the condition is not read. `text`
+        (B, L) is for a tier with a `reader`."""
+        letters = self.letters(text)
         x = values.transpose(1, 2)  # (B, T, F)
         z_t, z_f = self.conditioning(condition, speaker, x.shape, condition_length)
         before = nn.functional.pad(x, (0, 0, 1, 0))[:, :-1]  # the frame before, zeros before the first
@@ -239,8 +251,10 @@ class Tier(nn.Module):
         h_t = self.input_t(before[..., None]) + z_t
         h_f = self.input_f(below[..., None]) + z_f
         h_c = None if self.input_c is None else self.input_c(before)
-        for layer in self.layers:
+        for number, layer in enumerate(self.layers):
             h_t, h_f, h_c = self._run(layer, h_t, h_f, h_c)
+            if letters is not None and number == 0:
+                h_c = h_c + self.reader(h_c, letters).context
         with torch.autocast(values.device.type, enabled=False):  # means need more digits than bfloat16 has
             return self.head(h_f.to(self.head.weight.dtype)).transpose(1, 2)
 
@@ -263,6 +277,18 @@ class Tier(nn.Module):
         z = self._run(self.extractor, condition, length)[:, :T, :F]
         return self.condition_t(z) + added[0], self.condition_f(z) + added[1]
 
+    def letters(self, text: Tensor | None) -> Tensor | None:
+        """What the reader makes of a text (B, L), once for all frames; None for a tier that cannot read."""
+        if (text is None) != (self.reader is None):
+            raise SpeechlibError("a tier with a reader needs a text, and one without takes none (n_symbols)")
+        return None if text is None else self.reader.read(text)
+
+    def attention(self, values: Tensor, text: Tensor) -> Tensor:
+        """How much of each letter every frame of values (B, F, T) looks at, (B, T, L)."""
+        before = nn.functional.pad(values.transpose(1, 2), (0, 0, 1, 0))[:, :-1]
+        h_c, layer = self.input_c(before), self.layers[0]
+        return self.reader(h_c + layer.mix_c(layer.centre(h_c)), self.letters(text)).attention
+
     def spoken(self, speaker: Tensor | None) -> tuple[Tensor | float, Tensor | float]:
         """What a speaker (B,) adds to the inputs of h_t and h_f (B, 1, 1, H). Nobody (-1) adds nothing."""
         if self.speakers is None:
@@ -272,9 +298,9 @@ class Tier(nn.Module):
         vector = vectors_of(self.speakers, speaker, "MelNet")
         return self.speaker(vector)[:, None, None].chunk(2, dim=-1)
 
-    def nll(self, grid: Grid, speaker: Tensor | None = None) -> Tensor:
+    def nll(self, grid: Grid, speaker: Tensor | None = None, text: Tensor | None = None) -> Tensor:
         """-log density (B, F, T) in nats of each value, 0 behind the valid frames."""
-        parameters = self(grid.target, grid.condition, speaker, grid.condition_length)
+        parameters = self(grid.target, grid.condition, speaker, grid.condition_length, text)
         inside = torch.arange(grid.target.shape[FRAMES], device=grid.target.device) < grid.length[:, None, None]
         return self.distribution.nll(parameters, grid.target).masked_fill(~inside, 0)
 

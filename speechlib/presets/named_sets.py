@@ -76,7 +76,7 @@ def _vae_sizes(preset: str, corpus: str, corpus_root: str) -> dict[str, Experime
 
 
 MELNET_SIZES = "melnet-sizes"  # the first tier of a MelNet over its hidden size and its layers: write-up, figure 6.4
-MELNET_TIERS = "melnet-tiers"  # whole MelNets of two to five tiers: the ablation of the paper
+MELNET_TIERS = "melnet-tiers"  # whole MelNets of two to six tiers: the ablation of the paper
 
 
 def _melnet_sizes(preset: str, corpus: str, corpus_root: str) -> dict[str, Experiment]:
@@ -94,10 +94,10 @@ def _melnet_sizes(preset: str, corpus: str, corpus_root: str) -> dict[str, Exper
 
 
 def _melnet_tiers(preset: str, corpus: str, corpus_root: str) -> dict[str, Experiment]:
-    """Two to five tiers on the same grids: the layers of the preset's first ones, its last number where it has less."""
+    """Two to six tiers on the same grids: the layers of the preset's first ones, its last number where it has less."""
     base = _shorter(get("melnet", preset, corpus, corpus_root))
-    layers = (*base.model.layers, *base.model.layers[-1:] * 4)
-    return {f"{n} tiers": replace(base, model=replace(base.model, layers=layers[:n])) for n in range(2, 6)}
+    layers = (*base.model.layers, *base.model.layers[-1:] * 5)
+    return {f"{n} tiers": replace(base, model=replace(base.model, layers=layers[:n])) for n in range(2, 7)}
 
 
 def _shorter(experiment: Experiment) -> Experiment:
