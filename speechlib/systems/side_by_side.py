@@ -276,7 +276,7 @@ def _judged(piece: Piece, data: Data, judge: Trained, ear: Listener) -> dict:
     phones, rate = pack.phones(index), judge.data.pack.config.sample_rate
     row = piece._asdict() | {"source": pack.speakers[pack.speaker[index]]}
     del row["wave"]
-    heard = recogniser.judge(judge, [recogniser.Spoken(piece.wave, piece.sample_rate, phones, piece.utterance)])
+    heard = recogniser.judge(judge, [recogniser.Utterance(piece.wave, piece.sample_rate, phones, piece.utterance)])
     row |= heard[0]._asdict()
     wave = audio.resample(piece.wave, piece.sample_rate, rate)
     if ear.voice is not None:
