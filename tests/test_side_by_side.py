@@ -161,7 +161,7 @@ def test_converted_speech_is_asked_of_another_voice(compared):
 )
 def test_the_other_voice_is_of_the_other_sex_where_there_is_one(genders, speaker, others):
     pack = SimpleNamespace(speakers=list(range(len(genders))), genders=genders)
-    assert [side_by_side._another(pack, speaker, turn) for turn in range(3)] == others
+    assert [systems.other_voice(pack, speaker, turn) for turn in range(3)] == others
 
 
 def test_a_codec_says_what_it_says_elsewhere(compared, asked, judge):
@@ -226,7 +226,7 @@ def test_a_corpus_of_one_voice_is_compared_without_voices(judge, asked, monkeypa
     """No probe of voices, and nobody to convert to."""
     deaf = listener.fit(judge.data.pack, judge.data.split["train"])._replace(voice=None)
     monkeypatch.setattr(side_by_side.listener, "fit", lambda *given, **options: deaf)
-    monkeypatch.setattr(side_by_side, "_another", lambda *given: pytest.fail("there is nobody else"))
+    monkeypatch.setattr(side_by_side.voices, "other_voice", lambda *given: pytest.fail("there is nobody else"))
     alone = asked["vqvae"].data.pack.voiced(["one"] * len(asked["vqvae"].data.pack))
     trained = asked["vqvae"]._replace(data=asked["vqvae"].data._replace(pack=alone))
     made = side_by_side.compare(side_by_side.Found({"vqvae": trained}, {}, {}), judge, n=1)

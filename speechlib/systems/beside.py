@@ -14,13 +14,12 @@ import torch
 from .. import audio, runs
 from ..errors import SpeechlibError
 from ..evaluation.conversion import Spoken
+from ..models.speakers import NOBODY
 from ..packs import Pack
 from ..presets import Experiment
 from .data import Trained
 from .lifecycle import load
 from .voices import convert, has_voices, takes_references, voicing
-
-NOBODY = -1  # as a speaker's number: none of those that it was trained with
 
 
 def at_hand(experiments: Mapping[str, Experiment], pack: Pack) -> tuple[dict[str, Trained], dict[str, str]]:

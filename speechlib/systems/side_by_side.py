@@ -205,7 +205,7 @@ def _pieces(label: str, trained: Trained, names: Sequence[str], seed: int) -> li
     pack = trained.data.pack
     indices = [pack.index_of(name) for name in names]
     own = [(i, int(pack.speaker[i])) for i in indices]
-    other = [(i, _another(pack, s, k)) for k, (i, s) in enumerate(own)] if len(pack.speakers) > 1 else []
+    other = [(i, voices.other_voice(pack, s, k)) for k, (i, s) in enumerate(own)] if len(pack.speakers) > 1 else []
     pieces, rate = [], pack.config.sample_rate
     for way, asked, waves in zip((AGAIN, CONVERTED), (own, other), _said(trained, own, other, seed)):
         for (i, s), wave in zip(asked, waves):
@@ -247,13 +247,6 @@ def _moved(trained: Trained, other: Sequence[tuple[int, int]]) -> Iterable[torch
     for i, target in other:
         move = attributes.Move("speaker", pack.speakers[pack.speaker[i]], pack.speakers[target])
         yield attributes.transform(trained, i, means, [move])
-
-
-def _another(pack, speaker: int, turn: int) -> int:
-    """Somebody else, of the other sex where there is one, not always the same."""
-    others = [s for s in range(len(pack.speakers)) if s != speaker]
-    apart = [s for s in others if pack.genders[s] != pack.genders[speaker]] or others
-    return apart[turn % len(apart)]
 
 
 def sounds(compared: Compared, n: int = 2) -> dict[str, dict[str, tuple[np.ndarray, int]]]:
