@@ -111,13 +111,13 @@ def test_those_that_are_not_trained_or_know_other_speech_are_said_to_be_absent(c
     experiment = presets.get("vqvae", "smoke", "folder", changes=few)
     family = {"trained": experiment, "not": presets.get("vqvae", "smoke", "folder", seed=7)}
     pack = codecs["in_wae"].data.pack
-    assert systems.at_hand(family, pack) == ({}, dict.fromkeys(family, "there is no finished run of it"))
+    assert systems.with_voices(family, pack) == ({}, dict.fromkeys(family, "there is no finished run of it"))
     systems.train(experiment)
-    found, absent = systems.at_hand(family, pack)
+    found, absent = systems.with_voices(family, pack)
     assert (list(found), list(absent)) == (["trained"], ["not"])
     assert found["trained"].experiment == experiment
     other = Named([*pack.utterances, "elsewhere_001"], pack.speakers, 8_000)
-    assert systems.at_hand({"trained": experiment}, other)[1]["trained"].startswith(
+    assert systems.with_voices({"trained": experiment}, other)[1]["trained"].startswith(
         f"1 of {len(pack) + 1} utterances are not in its corpus"
     )
 

@@ -15,6 +15,7 @@ from speechlib import audio, configs, features, objectives, presets, runs, syste
 from speechlib.batches import Batch
 from speechlib.errors import SpeechlibError, UnknownName
 from speechlib.figures import clarinet as figures
+from speechlib.figures.bending import bending
 from speechlib.generation.clarinet import generate, stream
 from speechlib.generation.eager_wavenet import EagerWaveNet
 from speechlib.generation.synthesis import Synthesis
@@ -715,8 +716,9 @@ def test_two_samples_are_bent_into_the_teachers_density():
     mean, log_scale = toy_distillation.teach(points[:, 0])
     far = ((points - mean) / log_scale.exp())[:, 1].abs()
     assert far.median() < 1.2 < ((noise - mean) / log_scale.exp())[:, 1].abs().median()
-    figure = figures.bending({"before": found.stages[0], "after": found.stages[200]}, found.teacher)
+    figure = bending({"before": found.stages[0], "after": found.stages[200]}, found.teacher, figures.OURS)
     assert [ax.get_title(loc="left") or ax.get_title() for ax in figure.axes] == ["before", "after"]
+    assert len(figure.axes[0].lines) == 1 + len(lines) + 1
 
 
 def test_figures_say_what_they_measure():
@@ -729,10 +731,12 @@ def test_figures_say_what_they_measure():
 
 
 def test_the_explorer_has_a_still_and_follows_its_slider(trained):
-    shown = widgets.clarinet_explorer(trained, seconds=0.3, temperature=0.5)
+    shown = widgets.vocoder_explorer(trained, seconds=0.3, temperature=0.5)
     before = shown.views["sound"].value
-    assert "temperature 0.5" in before
+    assert "clarinet, temperature 0.50" in before
     assert before in shown.still()
     shown.controls["temperature"].value = 1.0
-    assert "temperature 1.0" in shown.views["sound"].value
+    assert "temperature 1.00" in shown.views["sound"].value
     assert "image/webp" in shown.views["speech"].value
+    shown.controls["temperature"].value = 0.0
+    assert "temperature 0.0 must be above 0" in shown.views["note"].value

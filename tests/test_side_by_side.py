@@ -88,7 +88,7 @@ def test_with_one_run_it_takes_part(judge):
 def test_variants_go_by_their_presets(judge, monkeypatch):
     """demo_svq is a variant of demo, smoke_svq is not; nor is another corpus or another seed."""
     asked = []
-    monkeypatch.setattr(side_by_side.runs, "find", lambda experiment: asked.append(experiment))
+    monkeypatch.setattr(runs, "find", lambda experiment: asked.append(experiment))
     demo = judge._replace(experiment=replace(judge.experiment, preset="demo", seed=3))
     found = side_by_side.find(demo)
     assert [e.preset for e in asked if e.system == "wavenet_autoencoder"] == [
@@ -213,13 +213,20 @@ def test_recordings_keep_everything(compared):
         assert noise["log_mel_distance"] > compared.table.loc[f"{vocoders.GRIFFIN_LIM}, {rate}", "log_mel_distance"]
 
 
-def test_a_system_that_fails_is_named(judge, asked, monkeypatch):
+def test_a_system_that_fails_is_a_row_with_its_reason(judge, asked, monkeypatch):
     def diverged(trained, index, **options):
         return torch.full((int(trained.data.pack.n_samples[index]),), float("nan"))
 
     monkeypatch.setattr(side_by_side.system_of(asked["wavenet"].experiment), "vocode", diverged)
-    with pytest.raises(SpeechlibError, match=r"wavenet: .*finite: False"):
-        side_by_side.compare(side_by_side.Found({"wavenet": asked["wavenet"]}, {}, {}), judge, n=1)
+    both = {name: asked[name] for name in ("wavenet", "vqvae")}
+    made = side_by_side.compare(side_by_side.Found(both, {}, {}), judge, n=1)
+    assert re.search("finite: False", made.failed.pop("wavenet"))
+    assert not made.failed
+    assert list(made.table.index) == [*made.marks, "vqvae", "wavenet"]
+    assert made.table.loc["wavenet"].isna().all()
+    assert not any(piece.label == "wavenet" for piece in made.pieces)
+    labels = [text.get_text() for text in figures.ranking(made.table.to_dict("index")).axes[0].get_yticklabels()]
+    assert labels[-1] == "wavenet"
 
 
 def test_a_corpus_of_one_voice_is_compared_without_voices(judge, asked, monkeypatch):

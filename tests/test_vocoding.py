@@ -1,7 +1,6 @@
 """Features of anything through any vocoder: what is converted, what is refused, what stands in, how speed is told."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -214,19 +213,20 @@ def test_what_cannot_be_heard_is_refused(run, trained, data, clip):
 
 def test_every_vocoder_that_there_is(data, run, monkeypatch):
     monkeypatch.setattr(pretrained, "names", lambda: ())
-    assert list(vocoding.everything(data, "log_mel")) == [vocoders.NOISE, vocoders.GRIFFIN_LIM]  # no preset as it is
+    assert list(vocoding.everything(experiment(), data)) == [vocoders.NOISE, vocoders.GRIFFIN_LIM]  # no preset as it is
     monkeypatch.setitem(presets.PRESETS["flowavenet"], "smoke", replace(experiment(), corpus=CorpusConfig("toy")))
-    says = vocoding.everything(data, "log_mel")
+    says = vocoding.everything(experiment(), data)
     assert list(says) == [vocoders.NOISE, vocoders.GRIFFIN_LIM, "flowavenet, smoke"]
-    assert list(vocoding.everything(data, "log_mel", flowavenet={"seed": 4})) == list(says)
-    other = SimpleNamespace(config=replace(data.pack.config, high_pass=70.0))
-    assert vocoding.trained_vocoders(data._replace(pack=other), "log_mel") == {}
+    assert list(vocoding.everything(experiment(), data, flowavenet={"seed": 4})) == list(says)
+    assert vocoding.trained_vocoders(replace(experiment(), seed=1), data) == {}
+    other = replace(experiment(), pack=replace(data.pack.config, high_pass=70.0))
+    assert vocoding.trained_vocoders(other, data) == {}
 
 
 def test_the_table_has_distance_and_speed(data, run, clip, monkeypatch):
     monkeypatch.setattr(pretrained, "names", lambda: ())
     monkeypatch.setitem(presets.PRESETS["flowavenet"], "smoke", replace(experiment(), corpus=CorpusConfig("toy")))
-    table = vocoding.compare(data, [clip], "log_mel", vocoding.everything(data, "log_mel"))
+    table = vocoding.compare(data, [clip], "log_mel", vocoding.everything(experiment(), data))
     assert {"log_mel_distance", "phones", "samples_per_second", "real_time", "latency"} <= set(table)
     assert list(table.index) == [vocoders.NOISE, vocoders.GRIFFIN_LIM, "flowavenet, smoke"]
     assert (table[["samples_per_second", "real_time", "latency", "log_mel_distance"]] > 0).all(axis=None)
@@ -304,10 +304,6 @@ def test_lines_of_a_tone_are_found():
 
 
 def test_figures_show_what_they_are_given():
-    grid = np.stack(np.meshgrid(*2 * [np.linspace(-1, 1, 3)], indexing="ij"), axis=-1).reshape(-1, 2)
-    bent = figures.bending({"noise": (grid, grid), "bent": (2 * grid, grid)}, 3, 2.0, target=grid)
-    assert [ax.get_title() for ax in bent.axes] == ["noise", "bent", "to be learned"]
-    assert len(bent.axes[0].lines) == 3 + 3 + 1
     (ax,) = figures.there_and_back({"trained": [1e-6, 0.0]}, 1e-4).axes
     assert ax.lines[0].get_ydata().tolist() == [1e-6, 1e-9]  # nothing at all has no place on a logarithmic axis
     _, below = figures.surprise(np.zeros(800), 8_000, [1.0, 3.0], 400, baseline=0.5).axes
@@ -320,7 +316,7 @@ def test_figures_show_what_they_are_given():
 
 
 def test_the_slider_says_it_anew(trained, data):
-    widget = widgets.flow_explorer(trained, seconds=0.3)
+    widget = widgets.vocoder_explorer(trained, seconds=0.3)
     first = widget.views["sound"].value
     assert "samples/s" in widget.views["told"].value
     widget.controls["temperature"].value = 0.1

@@ -17,14 +17,9 @@ objective = objectives.clarinet
 
 def new(experiment: Experiment, n_speakers: int) -> ClariNet:
     _check(experiment)
-    config = next(c for c in experiment.pack.features if c.kind == experiment.inputs)
-    if experiment.model.hop != config.hop_length:
-        raise SpeechlibError(
-            f"model.teacher.scales {experiment.model.teacher.scales} make {experiment.model.hop} samples of a frame, "
-            f"{config.kind} has a hop of {config.hop_length}: their product must be the hop"
-        )
-    known = n_speakers if experiment.model.teacher.speaker_dim else 0
-    return ClariNet(experiment.model, n_features(config), known)
+    shared = experiment.model.teacher
+    condition = wavenet.condition_of(experiment, shared.scales, "model.teacher.scales")
+    return ClariNet(experiment.model, n_features(condition), n_speakers if shared.speaker_dim else 0)
 
 
 def _check(experiment: Experiment) -> None:

@@ -17,19 +17,14 @@ objective = objectives.flowavenet
 
 
 def new(experiment: Experiment, n_speakers: int) -> FloWaveNet:
-    config, training = next(c for c in experiment.pack.features if c.kind == experiment.inputs), experiment.training
-    model = experiment.model
-    if model.hop != config.hop_length:
-        raise SpeechlibError(
-            f"model.scales {model.scales} make {model.hop} samples of a frame, {config.kind} has a hop of "
-            f"{config.hop_length}: their product must be the hop"
-        )
+    model, training = experiment.model, experiment.training
+    condition = wavenet.condition_of(experiment, model.scales)
     if training.n_frames * model.hop % model.squeeze:
         raise SpeechlibError(
             f"crops of training.n_frames {training.n_frames} x {model.hop} samples do not divide by {model.squeeze}, "
             f"which {model.n_blocks} blocks squeeze into one position"
         )
-    return FloWaveNet(model, n_features(config), n_speakers if model.speaker_dim else 0)
+    return FloWaveNet(model, n_features(condition), n_speakers if model.speaker_dim else 0)
 
 
 def fit(model: FloWaveNet, experiment: Experiment, data: Data) -> None:

@@ -6,7 +6,7 @@ and, where they are others than usual, what it learns from (`batches_of`), who t
 of it while it learns (`listen`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from contextlib import nullcontext
 from dataclasses import replace
@@ -59,6 +59,9 @@ SYSTEMS: dict[str, ModuleType] = {
 }
 
 
+NO_RUN = "there is no finished run of it"
+
+
 def system_of(experiment: Experiment) -> ModuleType:
     if experiment.system not in SYSTEMS:
         raise UnknownName("system", experiment.system, SYSTEMS)
@@ -95,8 +98,7 @@ def source_of(experiment: Experiment, progress: Progress | None = None) -> Train
 def _shipped_as(source: Experiment) -> str:
     """The checkpoint that ships with the package and is of this very experiment; empty where there is none, or where
     its run is done."""
-    run = runs.find(source)
-    if run is None or run.status != "done":
+    if runs.finished(source) is None:
         for name in pretrained.names():
             if replace(shipped(name), preset=source.preset) == source:
                 return name
@@ -149,8 +151,7 @@ def train(experiment: Experiment, progress: Progress | None = None, data: Data |
     `data` spares preparing it again. Any error marks the run failed, with the reason; SpeechlibError is for what a user
     can mend.
     """
-    run = runs.find(experiment)
-    if run is not None and run.status == "done":
+    if (run := runs.finished(experiment)) is not None:
         return run
     with training.start_accelerator().main_process_first():
         run = runs.create(experiment)
@@ -299,6 +300,34 @@ def load(run: Run, data: Data | None = None, averaged: bool = True, best: bool =
         raw = [training.raw_weights(part) for part in run.parts() or [run]]
         runs.load_weights(model, {name: t for weights in raw for name, t in weights.items()}, run.training_state)
     return Trained(model, experiment, data or prepare(experiment), run)
+
+
+def at_hand(
+    experiments: Mapping[str, Experiment], data: Data | None = None
+) -> tuple[dict[str, Trained], dict[str, str]]:
+    """(those of the experiments that are trained, why the others are not here), both by name.
+
+    What several of them learn from is opened once; `data` spares that too.
+    """
+    found: dict[str, Trained] = {}
+    absent = {}
+    for name, experiment in experiments.items():
+        try:
+            if (run := runs.finished(experiment)) is None:
+                absent[name] = NO_RUN
+            else:
+                found[name] = load(run, data or data_of(experiment, found.values()))
+        except SpeechlibError as error:
+            absent[name] = str(error)
+    return found, absent
+
+
+def data_of(experiment: Experiment, others: Iterable[Trained]) -> Data | None:
+    """What an experiment learns from, where one of the others has it open."""
+    for other in others:
+        if all(getattr(other.experiment, name) == getattr(experiment, name) for name in ("corpus", "pack", "split")):
+            return other.data
+    return None
 
 
 def load_pretrained(name: str, data: Data | None = None) -> Trained:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from .. import audio, presets, pretrained, runs
+from .. import audio, presets, pretrained
 from ..errors import SpeechlibError
 from ..evaluation import listener, phone_errors, vocoder
 from ..evaluation.bitrate import bitrate
@@ -34,7 +34,7 @@ from ..training import Progress
 from . import attributes, recogniser, vocoders, voices, windows
 from .codes import apart, encode, has_codes
 from .data import Data, Trained
-from .lifecycle import SYSTEMS, experiment_of, load, load_pretrained, shipped, system_of
+from .lifecycle import NO_RUN, SYSTEMS, at_hand, data_of, load_pretrained, shipped, system_of
 
 if TYPE_CHECKING:
     import pandas
@@ -50,7 +50,7 @@ _MEANT, _PLACES = 12, 3  # utterances of each voice, and places in a phone, of w
 class Found(NamedTuple):
     trained: dict[str, Trained]  # label -> who takes part
     missing: dict[str, Experiment]  # system -> the experiment that has no finished run
-    absent: dict[str, str]  # system -> why it cannot take part, whether it has a run or not
+    absent: dict[str, str]  # system, or label -> why it cannot take part, whether it has a run or not
 
 
 class Piece(NamedTuple):
@@ -65,19 +65,20 @@ class Piece(NamedTuple):
 
 
 class Compared(NamedTuple):
-    table: "pandas.DataFrame"  # a row per label, the marks first
+    table: "pandas.DataFrame"  # a row per label, the marks first, those that failed last
     sheet: "pandas.DataFrame"  # a row per piece
     pieces: list[Piece]
     marks: tuple[str, ...]  # labels that are no systems: recordings, and what needs no model
     is_new: bool  # whether the recogniser has never been told any of these sentences
+    failed: dict[str, str]  # label -> what went wrong; its row of the table is empty
 
 
 def find(judge: Trained) -> Found:
     """Every system with a finished run of the judge's preset, corpus and seed; presets whose names begin with that name
     ("demo_svq") are variants. At `demo` on `toy` also the checkpoints that ship with the package."""
     about = judge.experiment
-    trained: dict[str, Trained] = {}
-    missing, absent = {}, {}
+    asked: dict[str, Experiment] = {}  # label -> whose run is looked for
+    absent = {}
     for system in (name for name in SYSTEMS if name != about.system):
         if not _says(system):
             absent[system] = "draws from nothing: there is no recording to put beside what it says"
@@ -85,31 +86,22 @@ def find(judge: Trained) -> Found:
         for preset in presets.names()[system]:
             if preset != about.preset and not preset.startswith(f"{about.preset}_"):
                 continue
-            experiment = presets.get(system, preset, about.corpus.name, about.corpus.root, about.seed)
-            run = runs.find(experiment)
-            if run is not None and run.status == "done":
-                variant = preset.removeprefix(about.preset).replace("_", " ").strip()
-                label = f"{system}, {variant}" if variant else system
-                trained[label] = load(run, _packed_alike(experiment_of(run), trained.values()))
-            elif preset == about.preset:
-                missing[system] = experiment
-        if about.preset == "demo" and about.corpus.name == "toy" and system in pretrained.names():
-            known = shipped(system)
-            trained[f"{system}, {SHIPPED}"] = load_pretrained(system, _packed_alike(known, trained.values()))
-    return Found(trained, missing, absent)
+            variant = preset.removeprefix(about.preset).replace("_", " ").strip()
+            label = f"{system}, {variant}" if variant else system
+            asked[label] = presets.get(system, preset, about.corpus.name, about.corpus.root, about.seed)
+    trained, without = at_hand(asked)
+    if about.preset == "demo" and about.corpus.name == "toy":
+        for system in pretrained.names():
+            if system != about.system and _says(system):
+                alike = data_of(shipped(system), trained.values())
+                trained[f"{system}, {SHIPPED}"] = load_pretrained(system, alike)
+    missing = {label: asked[label] for label, why in without.items() if why == NO_RUN and label in SYSTEMS}
+    return Found(trained, missing, absent | {label: why for label, why in without.items() if why != NO_RUN})
 
 
 def _says(system: str) -> bool:
     speaks = any(hasattr(SYSTEMS[system], name) for name in ("vocode", "VOICING", "upsampler"))
     return speaks or hasattr(MODELS[system], "latents")
-
-
-def _packed_alike(experiment: Experiment, others: Iterable[Trained]) -> Data | None:
-    """The data of another system that reads the same: opened once, and not for each."""
-    for other in others:
-        if all(getattr(other.experiment, name) == getattr(experiment, name) for name in ("corpus", "pack", "split")):
-            return other.data
-    return None
 
 
 def held_out(found: Found, judge: Trained, n: int = 6) -> tuple[list[str], bool]:
@@ -141,7 +133,7 @@ def compare(found: Found, judge: Trained, n: int = 6, seed: int = 0, progress: P
     (`per_converted`); share of phones that a probe hears where they belong (`phones`); of pieces that are taken for
     their own voice (`voice`), or for the one that was asked for (`voice_converted`); correlation of log F0 (`pitch`,
     `pitch_converted`) and `pitch_kept`; `mel_cepstral_distortion` and `log_mel_distance` (dB); `bits_per_second` of
-    codes.
+    codes. A system that fails has an empty row, and its reason in `failed`.
     """
     import pandas
 
@@ -151,7 +143,7 @@ def compare(found: Found, judge: Trained, n: int = 6, seed: int = 0, progress: P
     rates: dict[int, Data] = {}  # the first pack of each rate, the judge's before others
     for trained in (judge, *found.trained.values()):
         rates.setdefault(trained.data.pack.config.sample_rate, trained.data)
-    pieces, rows, bits = [], [], {}
+    pieces, rows, bits, failed = [], [], {}, {}
     for data in rates.values():
         said = _marks(data, names, alone=len(rates) == 1)
         pieces += said
@@ -160,16 +152,17 @@ def compare(found: Found, judge: Trained, n: int = 6, seed: int = 0, progress: P
     for done, (label, trained) in enumerate(found.trained.items(), 1):
         try:
             said = _pieces(label, trained, names, seed)
-            pieces += said
-            rows += [_judged(piece, trained.data, judge, ear) for piece in said]
-        except SpeechlibError as error:
-            raise SpeechlibError(f"{label}: {error}") from None
-        if hasattr(trained.experiment.model, "has_codes") and has_codes(trained.experiment):
-            bits[label] = _bits_per_second(trained)
+            judged = [_judged(piece, trained.data, judge, ear) for piece in said]
+            if hasattr(trained.experiment.model, "has_codes") and has_codes(trained.experiment):
+                bits[label] = _bits_per_second(trained)
+            pieces, rows = pieces + said, rows + judged
+        except (SpeechlibError, RuntimeError) as error:  # out of memory is a RuntimeError: the others go on
+            failed[label] = str(error)
         tell(done, len(found.trained), label)
     sheet = pandas.DataFrame(rows)
     table = pandas.DataFrame({label: _row(own) for label, own in sheet.groupby("label", sort=False)}).T
-    return Compared(table.assign(bits_per_second=pandas.Series(bits, dtype=float)), sheet, pieces, marks, is_new)
+    table = table.reindex([*table.index, *failed]).assign(bits_per_second=pandas.Series(bits, dtype=float))
+    return Compared(table, sheet, pieces, marks, is_new, failed)
 
 
 # -- saying ------------------------------------------------------------------------------------------------------------

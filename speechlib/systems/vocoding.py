@@ -1,7 +1,7 @@
 """Features of any kind of source, heard through any vocoder there is.
 
     wave = vocoding.vocode(bands, runs.find(experiment), config)     # (C, T) of a VAE, a VQ-VAE, a MelNet
-    vocoding.compare(data, clips, kind, vocoding.everything(data, kind))
+    vocoding.compare(data, clips, kind, vocoding.everything(experiment, data))
 
 A vocoder is a run of any system with `vocode(trained, features, speaker)`; where there is none, Griffin-Lim stands in.
 """
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import presets, pretrained, runs
+from .. import presets, pretrained
 from ..errors import SpeechlibError
 from ..features import FeatureConfig, n_features
 from ..inversion import to_audio
@@ -25,7 +25,7 @@ from ..presets import Experiment
 from ..runs import Run
 from . import vocoders
 from .data import Data, Trained
-from .lifecycle import experiment_of, load, load_pretrained, shipped, system_of
+from .lifecycle import SYSTEMS, at_hand, load, load_pretrained, shipped, system_of
 from .vocoders import Clip
 
 if TYPE_CHECKING:
@@ -100,29 +100,28 @@ def converted(features: Tensor, given: FeatureConfig, wanted: FeatureConfig) -> 
     return features + 2 * math.log(ratio)
 
 
-def everything(data: Data, kind: str, **options: Mapping) -> dict[str, Says]:
-    """{name: vocoder} of all that can say the features of a kind of this pack: noise and Griffin-Lim, which need no
-    model, then `trained_vocoders`. `options` {system: {option: value}} are those of the systems' own generation."""
-    found: dict[str, Says] = dict(vocoders.rivals(data.pack.config_of(kind)))
-    for name, trained in trained_vocoders(data, kind).items():
+def everything(experiment: Experiment, data: Data, **options: Mapping) -> dict[str, Says]:
+    """{name: vocoder} of all that can say what an experiment reads: noise and Griffin-Lim, which need no model, then
+    `trained_vocoders`. `options` {system: {option: value}} are those of the systems' own generation."""
+    found: dict[str, Says] = dict(vocoders.rivals(data.pack.config_of(experiment.inputs)))
+    for name, trained in trained_vocoders(experiment, data).items():
         found[name] = partial(_says, trained, options.get(trained.experiment.system, {}))
     return found
 
 
-def trained_vocoders(data: Data, kind: str) -> dict[str, Trained]:
-    """{"wavenet, checkpoint": Trained, "flowavenet, demo": Trained, ...}: the shipped checkpoints of systems with
-    `vocode` whose features are those of this pack, and finished runs of their presets as they are, on this corpus."""
-    found = {}
+def trained_vocoders(experiment: Experiment, data: Data) -> dict[str, Trained]:
+    """{"wavenet, checkpoint": Trained, "flowavenet, demo": Trained, ...}: the systems with `vocode` that read the
+    features that `experiment` reads. The checkpoints that ship with the package, then the finished runs of presets as
+    they are, on its corpus and with its seed."""
+    place, seed, wanted, found = experiment.corpus, experiment.seed, {}, {}
     for name in pretrained.names():
-        experiment = shipped(name)
-        if _says_these(experiment, data, kind):
-            found[f"{experiment.system}, checkpoint"] = load_pretrained(name, data)
-    for run in runs.list_runs(experiment_of):
-        if isinstance(run, Run) and run.status == "done" and _says_these(experiment := experiment_of(run), data, kind):
-            if data.corpus.name == experiment.corpus.name and _is_as_it_comes(experiment):
-                seed = f", seed {experiment.seed}" if experiment.seed else ""
-                found[f"{experiment.system}, {experiment.preset}{seed}"] = load(run, data)
-    return found
+        if _reads_alike(known := shipped(name), experiment):
+            found[f"{known.system}, checkpoint"] = load_pretrained(name, data)
+    for system in SYSTEMS:
+        for preset in presets.names()[system]:
+            if _reads_alike(known := presets.get(system, preset, place.name, place.root, seed), experiment):
+                wanted[f"{system}, {preset}"] = known
+    return found | at_hand(wanted, data)[0]
 
 
 def compare(data: Data, clips: Sequence[Clip], kind: str, says: Mapping[str, Says]) -> "pandas.DataFrame":
@@ -189,16 +188,8 @@ def _is_vocoder(experiment: Experiment) -> bool:
     return hasattr(system_of(experiment), "vocode")
 
 
-def _says_these(experiment: Experiment, data: Data, kind: str) -> bool:
-    return _is_vocoder(experiment) and (experiment.pack, experiment.inputs) == (data.pack.config, kind)
-
-
-def _is_as_it_comes(experiment: Experiment) -> bool:
-    """Whether it is its preset, unchanged: a study's runs are for the study."""
-    if experiment.preset not in presets.PRESETS[experiment.system]:
-        return False
-    place = experiment.corpus
-    return experiment == presets.get(experiment.system, experiment.preset, place.name, place.root, experiment.seed)
+def _reads_alike(known: Experiment, experiment: Experiment) -> bool:
+    return _is_vocoder(known) and (known.pack, known.inputs) == (experiment.pack, experiment.inputs)
 
 
 def _check(features: Tensor, config: FeatureConfig) -> None:
