@@ -18,7 +18,7 @@ from speechlib.errors import SpeechlibError
 from speechlib.evaluation import listener, phone_errors
 from speechlib.figures import side_by_side as figures
 from speechlib.figures import style
-from speechlib.systems import recogniser, side_by_side, vocoders
+from speechlib.systems import judging, recogniser, side_by_side
 from speechlib.systems.side_by_side import AGAIN, CONVERTED
 
 FEW = {"training.steps": 2, "training.validate_every": 2, "training.checkpoint_every": 2}
@@ -62,9 +62,9 @@ def test_without_any_run_everyone_is_missing_and_the_marks_are_heard(judge, tmp_
     assert set(found.missing) | set(found.absent) == set(systems.SYSTEMS) - {"recogniser"}
     assert set(found.absent) == {"prior", "wgan"}
     made = side_by_side.compare(found, judge, n=2)
-    assert tuple(made.table.index) == made.marks == (vocoders.RECORDING, vocoders.GRIFFIN_LIM, vocoders.NOISE)
-    assert made.table.loc[vocoders.RECORDING, ["log_mel_distance", "mel_cepstral_distortion"]].tolist() == [0, 0]
-    assert made.table.loc[vocoders.RECORDING, "pitch"] == pytest.approx(1)
+    assert tuple(made.table.index) == made.marks == (judging.RECORDING, judging.GRIFFIN_LIM, judging.NOISE)
+    assert made.table.loc[judging.RECORDING, ["log_mel_distance", "mel_cepstral_distortion"]].tolist() == [0, 0]
+    assert made.table.loc[judging.RECORDING, "pitch"] == pytest.approx(1)
     assert made.is_new
     assert figures.ranking(made.table.to_dict("index"), made.marks).axes
 
@@ -132,7 +132,7 @@ def test_everyone_says_the_same_recordings(compared, asked, judge):
     said = {}
     for piece in compared.pieces:
         said.setdefault((piece.label, piece.way), []).append(piece)
-    texts = [piece.utterance for piece in said[f"{vocoders.RECORDING}, 8 kHz", AGAIN]]
+    texts = [piece.utterance for piece in said[f"{judging.RECORDING}, 8 kHz", AGAIN]]
     assert len(set(texts)) == 2
     assert all([piece.utterance for piece in pieces] == texts for pieces in said.values())
     assert {label for label, way in said if way == CONVERTED} == {"vqvae", "vae"}
@@ -205,12 +205,12 @@ def test_a_piece_is_heard_as_it_would_be_alone(compared, judge, asked):
 
 def test_recordings_keep_everything(compared):
     for rate in ("8 kHz", "16 kHz"):
-        row = compared.table.loc[f"{vocoders.RECORDING}, {rate}"]
+        row = compared.table.loc[f"{judging.RECORDING}, {rate}"]
         assert (row["log_mel_distance"], row["mel_cepstral_distortion"], row["voice"]) == (0, 0, 1)
         assert row["pitch"] == pytest.approx(1)
-        noise = compared.table.loc[f"{vocoders.NOISE}, {rate}"]
+        noise = compared.table.loc[f"{judging.NOISE}, {rate}"]
         assert noise["pitch_kept"] < 0.5
-        assert noise["log_mel_distance"] > compared.table.loc[f"{vocoders.GRIFFIN_LIM}, {rate}", "log_mel_distance"]
+        assert noise["log_mel_distance"] > compared.table.loc[f"{judging.GRIFFIN_LIM}, {rate}", "log_mel_distance"]
 
 
 def test_a_system_that_fails_is_a_row_with_its_reason(judge, asked, monkeypatch):

@@ -12,7 +12,7 @@ from speechlib.evaluation import flows
 from speechlib.features import FeatureConfig
 from speechlib.figures import flowavenet as figures
 from speechlib.presets import CorpusConfig
-from speechlib.systems import flowavenet, vocoders, vocoding
+from speechlib.systems import flowavenet, judging, vocoding
 
 TINY = {"model.n_blocks": 2, "model.n_flows": 1, "model.channels": 8, "training.steps": 3}
 BANDS = FeatureConfig("log_mel", 8_000, n_fft=256, win_length=256, hop_length=80, n_mels=60)
@@ -47,7 +47,7 @@ def trained(run, data):
 
 @pytest.fixture
 def clip(data):
-    return vocoders.clips(data, "log_mel", 1, 0.5)[0]
+    return judging.clips(data, "log_mel", 1, 0.5)[0]
 
 
 # -- the system --------------------------------------------------------------------------------------------------------
@@ -134,7 +134,7 @@ def test_features_through_a_run_are_what_its_system_says(run, trained, clip):
 def test_without_a_vocoder_griffin_lim_says_so(clip, capsys):
     said = vocoding.vocode(clip.features, None, BANDS)
     assert capsys.readouterr().out == "no vocoder given: log_mel at 8000 Hz is heard through Griffin-Lim\n"
-    assert torch.allclose(said, torch.as_tensor(vocoders.rivals(BANDS)[vocoders.GRIFFIN_LIM](clip)))
+    assert torch.allclose(said, torch.as_tensor(judging.rivals(BANDS)[judging.GRIFFIN_LIM](clip)))
     lines = []
     vocoding.vocode(clip.features, None, BANDS, say=lines.append)
     assert len(lines) == 1
@@ -213,10 +213,10 @@ def test_what_cannot_be_heard_is_refused(run, trained, data, clip):
 
 def test_every_vocoder_that_there_is(data, run, monkeypatch):
     monkeypatch.setattr(pretrained, "names", lambda: ())
-    assert list(vocoding.everything(experiment(), data)) == [vocoders.NOISE, vocoders.GRIFFIN_LIM]  # no preset as it is
+    assert list(vocoding.everything(experiment(), data)) == [judging.NOISE, judging.GRIFFIN_LIM]  # no preset as it is
     monkeypatch.setitem(presets.PRESETS["flowavenet"], "smoke", replace(experiment(), corpus=CorpusConfig("toy")))
     says = vocoding.everything(experiment(), data)
-    assert list(says) == [vocoders.NOISE, vocoders.GRIFFIN_LIM, "flowavenet, smoke"]
+    assert list(says) == [judging.NOISE, judging.GRIFFIN_LIM, "flowavenet, smoke"]
     assert list(vocoding.everything(experiment(), data, flowavenet={"seed": 4})) == list(says)
     assert vocoding.trained_vocoders(replace(experiment(), seed=1), data) == {}
     other = replace(experiment(), pack=replace(data.pack.config, high_pass=70.0))
@@ -228,7 +228,7 @@ def test_the_table_has_distance_and_speed(data, run, clip, monkeypatch):
     monkeypatch.setitem(presets.PRESETS["flowavenet"], "smoke", replace(experiment(), corpus=CorpusConfig("toy")))
     table = vocoding.compare(data, [clip], "log_mel", vocoding.everything(experiment(), data))
     assert {"log_mel_distance", "phones", "samples_per_second", "real_time", "latency"} <= set(table)
-    assert list(table.index) == [vocoders.NOISE, vocoders.GRIFFIN_LIM, "flowavenet, smoke"]
+    assert list(table.index) == [judging.NOISE, judging.GRIFFIN_LIM, "flowavenet, smoke"]
     assert (table[["samples_per_second", "real_time", "latency", "log_mel_distance"]] > 0).all(axis=None)
 
 

@@ -9,7 +9,7 @@ from ..generation.clarinet import generate, stream
 from ..models.clarinet import ClariNet
 from ..presets import Experiment
 from ..runs import Run
-from . import vocoders, wavenet
+from . import judging, wavenet
 from .data import Data, Trained
 
 objective = objectives.clarinet
@@ -73,10 +73,10 @@ def speaking(trained: Trained, features: int | Tensor, speaker: int | None = Non
 
 def listen(experiment: Experiment, prepared: Data, run: Run, model: ClariNet, step: int) -> None:
     trained = Trained(model, experiment, prepared, run)
-    vocoders.listen(trained, lambda clip: vocode(trained, clip.features, clip.speaker), step)
+    judging.listen(trained, lambda clip: vocode(trained, clip.features, clip.speaker), step)
 
 
 def scores(trained: Trained) -> dict[str, float]:
-    """A few seconds of the validation part said by the student, judged beside noise of the same bands (see vocoders).
+    """A few seconds of the validation part said by the student, judged beside noise of the same bands (see judging).
     Those of the teacher are in its own run."""
-    return vocoders.score(trained, lambda clip: vocode(trained, clip.features, clip.speaker))
+    return judging.score(trained, lambda clip: vocode(trained, clip.features, clip.speaker))

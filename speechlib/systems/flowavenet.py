@@ -10,7 +10,7 @@ from ..generation.flowavenet import generate
 from ..models.flowavenet import FloWaveNet
 from ..presets import Experiment
 from ..runs import Run
-from . import vocoders, wavenet
+from . import judging, wavenet
 from .data import Data, Trained, crops
 
 objective = objectives.flowavenet
@@ -58,9 +58,9 @@ def vocode(
 
 def listen(experiment: Experiment, prepared: Data, run: Run, model: FloWaveNet, step: int) -> None:
     trained = Trained(model, experiment, prepared, run)
-    vocoders.listen(trained, lambda clip: vocode(trained, clip.features, clip.speaker), step)
+    judging.listen(trained, lambda clip: vocode(trained, clip.features, clip.speaker), step)
 
 
 def scores(trained: Trained) -> dict[str, float]:
-    """A few seconds of the validation part said by the model, judged beside noise of the same bands (see vocoders)."""
-    return vocoders.score(trained, lambda clip: vocode(trained, clip.features, clip.speaker))
+    """A few seconds of the validation part said by the model, judged beside noise of the same bands (see judging)."""
+    return judging.score(trained, lambda clip: vocode(trained, clip.features, clip.speaker))

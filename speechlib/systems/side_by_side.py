@@ -31,7 +31,7 @@ from ..inversion import to_audio
 from ..models import MODELS
 from ..presets import Experiment
 from ..training import Progress
-from . import attributes, recogniser, vocoders, voices, windows
+from . import attributes, judging, recogniser, voices, windows
 from .codes import apart, encode, has_codes
 from .data import Data, Trained
 from .lifecycle import NO_RUN, SYSTEMS, at_hand, data_of, load_pretrained, shipped, system_of
@@ -174,10 +174,10 @@ def _marks(data: Data, names: Sequence[str], alone: bool) -> list[Piece]:
     rate, kinds = pack.config.sample_rate, [config.kind for config in pack.config.features]
     behind = "" if alone else f", {rate / 1000:g} kHz"
     pieces = []
-    ways = {vocoders.RECORDING: lambda clip: torch.from_numpy(clip.wave)}
+    ways = {judging.RECORDING: lambda clip: torch.from_numpy(clip.wave)}
     if "log_mel" in kinds:  # the better one first
-        rivals = vocoders.rivals(pack.config_of("log_mel"))
-        ways |= {way: rivals[way] for way in (vocoders.GRIFFIN_LIM, vocoders.NOISE)}
+        rivals = judging.rivals(pack.config_of("log_mel"))
+        ways |= {way: rivals[way] for way in (judging.GRIFFIN_LIM, judging.NOISE)}
     for way, say in ways.items():
         for name in names:
             clip = _clip(data, pack.index_of(name), "log_mel" if "log_mel" in kinds else kinds[0])
@@ -186,11 +186,11 @@ def _marks(data: Data, names: Sequence[str], alone: bool) -> list[Piece]:
     return pieces
 
 
-def _clip(data: Data, index: int, kind: str) -> vocoders.Clip:
+def _clip(data: Data, index: int, kind: str) -> judging.Clip:
     """A whole utterance."""
     pack = data.pack
     wave, features = pack.wave(index).cpu().numpy(), pack.features(index, kind).cpu()
-    return vocoders.Clip(index, features, int(pack.speaker[index]), wave, pack.phones(index))
+    return judging.Clip(index, features, int(pack.speaker[index]), wave, pack.phones(index))
 
 
 def _pieces(label: str, trained: Trained, names: Sequence[str], seed: int) -> list[Piece]:

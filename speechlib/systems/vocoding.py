@@ -23,10 +23,10 @@ from ..features import FeatureConfig, n_features
 from ..inversion import to_audio
 from ..presets import Experiment
 from ..runs import Run
-from . import vocoders
+from . import judging
 from .data import Data, Trained
+from .judging import Clip
 from .lifecycle import SYSTEMS, at_hand, load, load_pretrained, shipped, system_of
-from .vocoders import Clip
 
 if TYPE_CHECKING:
     import pandas
@@ -103,7 +103,7 @@ def converted(features: Tensor, given: FeatureConfig, wanted: FeatureConfig) -> 
 def everything(experiment: Experiment, data: Data, **options: Mapping) -> dict[str, Says]:
     """{name: vocoder} of all that can say what an experiment reads: noise and Griffin-Lim, which need no model, then
     `trained_vocoders`. `options` {system: {option: value}} are those of the systems' own generation."""
-    found: dict[str, Says] = dict(vocoders.rivals(data.pack.config_of(experiment.inputs)))
+    found: dict[str, Says] = dict(judging.rivals(data.pack.config_of(experiment.inputs)))
     for name, trained in trained_vocoders(experiment, data).items():
         found[name] = partial(_says, trained, options.get(trained.experiment.system, {}))
     return found
@@ -125,8 +125,8 @@ def trained_vocoders(experiment: Experiment, data: Data) -> dict[str, Trained]:
 
 
 def compare(data: Data, clips: Sequence[Clip], kind: str, says: Mapping[str, Says]) -> "pandas.DataFrame":
-    """`vocoders.judge` of all of them beside their `speed` on the first clip."""
-    table = vocoders.judge(data, clips, kind, {name: partial(whole, one) for name, one in says.items()})
+    """`judging.judge` of all of them beside their `speed` on the first clip."""
+    table = judging.judge(data, clips, kind, {name: partial(whole, one) for name, one in says.items()})
     return table.join(speed(says, clips[0], data.pack.config.sample_rate))
 
 

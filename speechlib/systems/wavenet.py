@@ -12,7 +12,7 @@ from ..generation.steering import steer
 from ..generation.wavenet import generate, stream
 from ..models.wavenet import WaveNet
 from ..presets import Experiment
-from . import vocoders
+from . import judging
 from .data import Data, Trained
 
 objective = objectives.wavenet
@@ -88,5 +88,5 @@ def asked(trained: Trained, features: int | Tensor, speaker: int | None) -> tupl
 
 
 def scores(trained: Trained) -> dict[str, float]:
-    """A few seconds of the validation part said by the model, judged beside noise of the same bands (see vocoders)."""
-    return vocoders.score(trained, lambda clip: vocode(trained, clip.features, clip.speaker))
+    """A few seconds of the validation part said by the model, judged beside noise of the same bands (see judging)."""
+    return judging.score(trained, lambda clip: vocode(trained, clip.features, clip.speaker))

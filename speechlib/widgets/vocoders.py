@@ -15,8 +15,8 @@ from .players import MUTED, players
 
 
 def vocoder_explorer(trained, part: str = "val", seconds: float = 1.5, temperature: float = 0.8) -> Explorer:
-    """The first `seconds` of an utterance and what a vocoder makes of its bands: seen and heard side by side; below, how
-    long it took and how loud it is.
+    """The first `seconds` of an utterance and what a vocoder makes of its bands: seen and heard side by side; below,
+    how long it took and how loud it is.
 
     `temperature` is that of what the vocoder draws, `seed` draws anew.
     """

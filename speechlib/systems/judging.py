@@ -1,6 +1,6 @@
 """Vocoders beside each other: every system that turns features into a wave is judged on the same clips.
 
-    table = vocoders.judge(data, vocoders.clips(data, "log_mel"), vocoders.rivals(config) | {"ours": vocode})
+    table = judging.judge(data, judging.clips(data, "log_mel"), judging.rivals(config) | {"ours": vocode})
 
 A vocoder is a function of a Clip. `score` is what a run's summary holds.
 """
