@@ -85,14 +85,15 @@ def prepare(experiment: Experiment, progress: Progress | None = None, executor: 
     return codec.data._replace(pack=code_pack(codec, progress))
 
 
-def source_of(experiment: Experiment, progress: Progress | None = None) -> Trained:
+def source_of(experiment: Experiment, progress: Progress | None = None, data: Data | None = None) -> Trained:
     """What an experiment builds on, trained: its finished run, else the checkpoint of the same experiment that ships
-    with the package, else a run made now. Raises SpeechlibError for an experiment that builds on nothing."""
+    with the package, else a run made now. `data`, where it is given, is what the source has learned from as well.
+    Raises SpeechlibError for an experiment that builds on nothing."""
     source = experiment.source
     if source is None:
         raise SpeechlibError(f"the {experiment.system} builds on no other experiment: its `source` is empty")
     name = _shipped_as(source)
-    return load_pretrained(name) if name else load(train(source, progress))
+    return load_pretrained(name, data) if name else load(train(source, progress, data), data)
 
 
 def _shipped_as(source: Experiment) -> str:
