@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from speechlib import features, presets, pretrained, runs, systems, widgets
+from speechlib import features, inversion, presets, pretrained, runs, systems, widgets
 from speechlib.errors import SpeechlibError
 from speechlib.evaluation import flows
 from speechlib.features import FeatureConfig
@@ -221,6 +221,24 @@ def test_every_vocoder_that_there_is(data, run, monkeypatch):
     assert vocoding.trained_vocoders(replace(experiment(), seed=1), data) == {}
     other = replace(experiment(), pack=replace(data.pack.config, high_pass=70.0))
     assert vocoding.trained_vocoders(other, data) == {}
+
+
+def test_features_are_heard_through_whoever_takes_them(trained, run, clip, monkeypatch):
+    """A run of their own kind; bands that no vocoder was trained on by an inversion, and one is told which."""
+    monkeypatch.setattr(pretrained, "names", lambda: ())
+    lines = []
+    said = vocoding.through(BANDS, say=lines.append)(clip.features)
+    assert lines.pop() == f"heard through the flowavenet {run.name}"
+    assert torch.equal(said, flowavenet.vocode(trained, clip.features, -1))
+    other = replace(BANDS, n_mels=40)
+    bands = features.extract(torch.from_numpy(clip.wave), other)
+    said = vocoding.through(other, say=lines.append)(bands)
+    assert lines.pop().startswith("no vocoder here takes log_mel (8000 Hz, 40 bands")
+    assert torch.equal(said, torch.as_tensor(inversion.to_audio(bands, other)))
+    vocoding.through(other, inversion.refine, lines.append)
+    assert lines.pop().endswith("heard through inversion.refine")
+    assert vocoding.fits(replace(BANDS, hop_length=40), BANDS)
+    assert not vocoding.fits(other, BANDS)
 
 
 def test_the_table_has_distance_and_speed(data, run, clip, monkeypatch):

@@ -72,7 +72,7 @@ def generate(
     sizes = {len(x) for x in (condition, speaker) if x is not None}
     if len(sizes - {1}) > 1:
         raise SpeechlibError(f"{len(condition)} conditions for {len(speaker)} speakers: one, or as many")
-    n, n_frames, device = max(sizes), condition.shape[2], model.inputs.mean.device
+    n, n_frames, device = max(sizes), condition.shape[2], next(model.parameters()).device
     condition = condition.to(device).expand(n, -1, -1)
     speaker = None if speaker is None else speaker.to(device).expand(n)
     model, n_samples = folded(model, precision), n_frames * config.hop

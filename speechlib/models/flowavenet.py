@@ -27,7 +27,7 @@ from ..errors import SpeechlibError
 from .convolutions import check_condition, conv, convolved
 from .excitation import Envelope, Filters, held, whiten
 from .speakers import vectors_of
-from .standardise import Standardise
+from .standardise import Standardise, UnitRange
 from .upsampling import Context, Transposed
 
 _EPS = 1e-4  # joins the deviation of ActNorm: silence has none, and 1 / 0 is where other ports became NaN
@@ -48,6 +48,7 @@ class FloWaveNetConfig:
     log_scale_limit: float = 0.0  # of what a coupling stretches by, bent towards it; 0 = none, as in the source
     scales: tuple[int, ...] = (16, 16)  # of the transposed up-sampling; their product is the hop
     condition_channels: int = 0  # the condition is projected to so many first, as squeezing doubles them; 0 = as it is
+    unit_condition: bool = False  # log-mel bands in [0, 1], as the source has them, instead of standardised ones
     context_channels: int = 0  # width of what reads a frame of the condition with those around it; 0 = each by itself
     speaker_dim: int = 0  # size of the learned speaker vector, further channels of the condition; 0 = no speakers
     envelope: int = 0  # what flows is the excitation: order of the filters that follow the bands; 0 = the wave itself
@@ -265,7 +266,8 @@ class FloWaveNet(nn.Module):
             if getattr(config, name) and not n_condition:
                 raise SpeechlibError(f"{name} {getattr(config, name)} is about a condition, and this model has none")
         self.config, self.sizes = config, {"n_condition": n_condition, "n_speakers": n_speakers}
-        self.inputs = Standardise(n_condition)  # the condition comes as it is measured; the identity until `fit`
+        # the condition comes as it is measured; standardised it is the same until `fit`
+        self.inputs = UnitRange() if config.unit_condition else Standardise(n_condition)
         self.context = Context(n_condition, config.context_channels) if config.context_channels else None
         self.speakers = nn.Embedding(n_speakers, config.speaker_dim) if n_speakers else None
         if self.speakers is not None:

@@ -72,11 +72,10 @@ def speaking(trained: Trained, features: int | Tensor, speaker: int | None = Non
 
 
 def listen(experiment: Experiment, prepared: Data, run: Run, model: ClariNet, step: int) -> None:
-    trained = Trained(model, experiment, prepared, run)
-    judging.listen(trained, lambda clip: vocode(trained, clip.features, clip.speaker), step)
+    judging.listen(Trained(model, experiment, prepared, run), vocode, step)
 
 
 def scores(trained: Trained) -> dict[str, float]:
     """A few seconds of the validation part said by the student, judged beside noise of the same bands (see judging).
     Those of the teacher are in its own run."""
-    return judging.score(trained, lambda clip: vocode(trained, clip.features, clip.speaker))
+    return judging.score(trained, vocode)

@@ -57,10 +57,9 @@ def vocode(
 
 
 def listen(experiment: Experiment, prepared: Data, run: Run, model: FloWaveNet, step: int) -> None:
-    trained = Trained(model, experiment, prepared, run)
-    judging.listen(trained, lambda clip: vocode(trained, clip.features, clip.speaker), step)
+    judging.listen(Trained(model, experiment, prepared, run), vocode, step)
 
 
 def scores(trained: Trained) -> dict[str, float]:
     """A few seconds of the validation part said by the model, judged beside noise of the same bands (see judging)."""
-    return judging.score(trained, lambda clip: vocode(trained, clip.features, clip.speaker))
+    return judging.score(trained, vocode)

@@ -132,23 +132,26 @@ def _fit_reader(pack: Pack, some: Sequence[int]) -> listener.Listener | None:
     return listener.Listener(config, None, Reader(np.zeros(1), np.ones(1), model))
 
 
-def listen(trained: Trained, vocode: Vocoder, step: int) -> None:
+def listen(trained: Trained, vocode: Callable, step: int) -> None:
     """Write the beginning of an utterance of the validation part to the run's samples/: recording.wav, which is the
-    truth, and step-00000100.wav, as the model says it at that step."""
+    truth, and step-00000100.wav, as the model says it at that step by its system's `vocode`."""
     (clip,) = clips(trained.data, trained.experiment.inputs, 1, _LISTENED)
-    for name, wave in {RECORDING: clip.wave, f"step-{step:08}": vocode(clip)}.items():
+    said = vocode(trained, clip.features, clip.speaker)
+    for name, wave in {RECORDING: clip.wave, f"step-{step:08}": said}.items():
         rate = trained.data.pack.config.sample_rate
         audio.write(trained.run.folder("samples") / f"{name}.wav", wave, rate)
 
 
-def score(trained: Trained, vocode: Vocoder, n: int = 4, seconds: float = 1.5) -> dict[str, float]:
-    """The row of a vocoder for its run's summary, with `noise_` before the same of noise of the same bands: the mark.
+def score(trained: Trained, vocode: Callable, n: int = 4, seconds: float = 1.5) -> dict[str, float]:
+    """The row of a vocoder for its run's summary, by its system's `vocode`, with `noise_` before the same of noise of
+    the same bands: the mark.
 
     Pitch and phones are left out where the recordings have none.
     """
     kind = trained.experiment.frames("inputs")
-    rival = rivals(trained.data.pack.config_of(kind))[NOISE]
-    table = judge(trained.data, clips(trained.data, kind, n, seconds), kind, {"ours": vocode, NOISE: rival})
+    ways = {"ours": lambda clip: vocode(trained, clip.features, clip.speaker)}
+    ways[NOISE] = rivals(trained.data.pack.config_of(kind))[NOISE]
+    table = judge(trained.data, clips(trained.data, kind, n, seconds), kind, ways)
     ours = table.loc["ours"].dropna().to_dict()
     beside = table.loc[NOISE].dropna()
     return ours | {f"noise_{name}": float(beside[name]) for name in ("log_mel_distance", "phones") if name in beside}

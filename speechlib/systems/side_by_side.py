@@ -73,9 +73,9 @@ class Compared(NamedTuple):
     failed: dict[str, str]  # label -> what went wrong; its row of the table is empty
 
 
-def find(judge: Trained) -> Found:
+def find(judge: Trained, variants: bool = True) -> Found:
     """Every system with a finished run of the judge's preset, corpus and seed; presets whose names begin with that name
-    ("demo_svq") are variants. At `demo` on `toy` also the checkpoints that ship with the package."""
+    ("demo_svq") are its variants. At `demo` on `toy` also the checkpoints that ship with the package."""
     about = judge.experiment
     asked: dict[str, Experiment] = {}  # label -> whose run is looked for
     absent = {}
@@ -84,7 +84,7 @@ def find(judge: Trained) -> Found:
             absent[system] = "draws from nothing: there is no recording to put beside what it says"
             continue
         for preset in presets.names()[system]:
-            if preset != about.preset and not preset.startswith(f"{about.preset}_"):
+            if preset != about.preset and not (variants and preset.startswith(f"{about.preset}_")):
                 continue
             variant = preset.removeprefix(about.preset).replace("_", " ").strip()
             label = f"{system}, {variant}" if variant else system

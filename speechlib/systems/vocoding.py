@@ -11,13 +11,14 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .. import presets, pretrained
+from .. import presets, pretrained, runs
 from ..errors import SpeechlibError
 from ..features import FeatureConfig, n_features
 from ..inversion import to_audio
@@ -26,7 +27,7 @@ from ..runs import Run
 from . import judging
 from .data import Data, Trained
 from .judging import Clip
-from .lifecycle import SYSTEMS, at_hand, load, load_pretrained, shipped, system_of
+from .lifecycle import SYSTEMS, at_hand, experiment_of, load, load_pretrained, shipped, system_of
 
 if TYPE_CHECKING:
     import pandas
@@ -76,16 +77,7 @@ def converted(features: Tensor, given: FeatureConfig, wanted: FeatureConfig) -> 
     if given == wanted:
         return features
     ratio = wanted.sample_rate / given.sample_rate
-    alike = replace(
-        given,
-        sample_rate=wanted.sample_rate,
-        n_fft=round(given.n_fft * ratio),
-        win_length=round(given.win_length * ratio),
-        hop_length=wanted.hop_length,
-        f_max=wanted.f_max,
-        floor=wanted.floor,
-    )
-    if given.kind != "log_mel" or alike != wanted or given.highest != wanted.highest:
+    if not fits(given, wanted):
         raise SpeechlibError(
             f"features of {_told(given)} cannot be made those of {_told(wanted)}: only the frame rate, or the sample "
             "rate with the same bands and window, may differ. Vocode them with a run trained on their own kind, or "
@@ -98,6 +90,45 @@ def converted(features: Tensor, given: FeatureConfig, wanted: FeatureConfig) -> 
         after = (before + 1).clamp(max=features.shape[1] - 1)
         features = torch.lerp(features[:, before], features[:, after], (place - before).to(features.dtype))
     return features + 2 * math.log(ratio)
+
+
+def fits(given: FeatureConfig, wanted: FeatureConfig) -> bool:
+    """Whether `converted` can make the features of one config those of another."""
+    if given == wanted:
+        return True
+    ratio = wanted.sample_rate / given.sample_rate
+    alike = replace(
+        given,
+        sample_rate=wanted.sample_rate,
+        n_fft=round(given.n_fft * ratio),
+        win_length=round(given.win_length * ratio),
+        hop_length=wanted.hop_length,
+        f_max=wanted.f_max,
+        floor=wanted.floor,
+    )
+    return given.kind == "log_mel" and alike == wanted and given.highest == wanted.highest
+
+
+def through(
+    config: FeatureConfig, inverted: Callable = to_audio, say: Callable[[str], None] = print
+) -> Callable[[Tensor], Tensor]:
+    """features (C, T), measured as `config` tells -> wave at its sample rate, nobody's voice: by the first vocoder that
+    takes them (a shipped checkpoint, then finished runs by name); where there is none, `inverted(features, config)`.
+    `say` is told which it is."""
+    whole = (run for run in runs.list_runs(experiment_of) if isinstance(run, Run) and run.status == "done")
+    known = ((name, name, shipped(name)) for name in pretrained.names())
+    for name, vocoder, one in chain(known, ((run.name, run, experiment_of(run)) for run in whole)):
+        if _is_vocoder(one) and one.pack.sample_rate == config.sample_rate:
+            (its,) = (c for c in one.pack.features if c.kind == one.frames("inputs"))
+            if fits(config, its):
+                say(f"heard through the {one.system} {name}")
+                return partial(_through, _loaded(vocoder), config)
+    say(f"no vocoder here takes {_told(config)}: heard through inversion.{inverted.__name__}")
+    return lambda features: torch.as_tensor(inverted(features.cpu(), config))
+
+
+def _through(trained: Trained, config: FeatureConfig, features: Tensor) -> Tensor:
+    return vocode(features, trained, config)
 
 
 def everything(experiment: Experiment, data: Data, **options: Mapping) -> dict[str, Says]:

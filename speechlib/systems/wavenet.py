@@ -12,6 +12,7 @@ from ..generation.steering import steer
 from ..generation.wavenet import generate, stream
 from ..models.wavenet import WaveNet
 from ..presets import Experiment
+from ..runs import Run
 from . import judging
 from .data import Data, Trained
 
@@ -87,6 +88,10 @@ def asked(trained: Trained, features: int | Tensor, speaker: int | None) -> tupl
     return features[None], voice
 
 
+def listen(experiment: Experiment, prepared: Data, run: Run, model: WaveNet, step: int) -> None:
+    judging.listen(Trained(model, experiment, prepared, run), vocode, step)
+
+
 def scores(trained: Trained) -> dict[str, float]:
     """A few seconds of the validation part said by the model, judged beside noise of the same bands (see judging)."""
-    return judging.score(trained, lambda clip: vocode(trained, clip.features, clip.speaker))
+    return judging.score(trained, vocode)
