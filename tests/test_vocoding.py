@@ -1,6 +1,8 @@
 """Features of anything through any vocoder: what is converted, what is refused, what stands in, how speed is told."""
 
+import math
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,6 +13,13 @@ from speechlib.errors import SpeechlibError
 from speechlib.evaluation import flows
 from speechlib.features import FeatureConfig
 from speechlib.figures import flowavenet as figures
+from speechlib.generation import clarinet as clarinet_generation
+from speechlib.generation import flowavenet as flowavenet_generation
+from speechlib.generation import wavenet as wavenet_generation
+from speechlib.models import MODELS
+from speechlib.models.clarinet import ClariNetConfig
+from speechlib.models.flowavenet import FloWaveNet, FloWaveNetConfig
+from speechlib.models.wavenet import WaveNetConfig
 from speechlib.presets import CorpusConfig
 from speechlib.systems import flowavenet, judging, vocoding
 
@@ -291,8 +300,6 @@ def test_inversion_errors_are_small_and_in_order(trained, clip):
 
 
 def test_stages_end_where_reverse_does():
-    from speechlib.models.flowavenet import FloWaveNet, FloWaveNetConfig
-
     torch.manual_seed(0)
     config = FloWaveNetConfig(n_blocks=1, n_flows=3, n_layers=1, channels=4, kernel_size=1, weight_norm=False)
     model = FloWaveNet(config).eval()
@@ -342,3 +349,49 @@ def test_the_slider_says_it_anew(trained, data):
     assert "temperature 0.10" in widget.views["sound"].value
     assert "<audio" in widget.still()
     assert "<img" in widget.still()
+
+
+# -- one condition for all ---------------------------------------------------------------------------------------------
+
+WAVE_NET = {"n_layers": 4, "n_stacks": 1, "residual_channels": 4, "gate_channels": 8, "skip_channels": 4}
+VOCODERS = {  # scales -> the model's config, and what speaks by it
+    "wavenet": (
+        lambda scales: WaveNetConfig(**WAVE_NET, scales=scales, speaker_dim=2),
+        partial(wavenet_generation.generate, path="eager"),
+    ),
+    "clarinet": (
+        lambda scales: ClariNetConfig(
+            WaveNetConfig(output="gaussian", **WAVE_NET, scales=scales, speaker_dim=2),
+            stacks=(1, 1),
+            n_layers=2,
+            **{name: size for name, size in WAVE_NET.items() if "channels" in name},
+        ),
+        clarinet_generation.generate,
+    ),
+    "flowavenet": (
+        lambda scales: FloWaveNetConfig(2, 2, channels=4, scales=scales, speaker_dim=2, weight_norm=False),
+        flowavenet_generation.generate,
+    ),
+}
+
+
+@pytest.mark.parametrize("system", VOCODERS)
+@pytest.mark.parametrize(("scales", "n_channels"), [((4, 2), 39), ((4, 8), 6)], ids=["mfcc", "codes"])
+def test_any_features_are_a_condition(system, scales, n_channels):
+    """VS-15: MFCC with their differences, or the vectors of codes at a quarter of their rate, and a speaker, for all
+    three vocoders alike: what they say is as long as the condition, and hangs on it and on who speaks."""
+    torch.manual_seed(0)
+    config, generate = VOCODERS[system][0](scales), VOCODERS[system][1]
+    model = MODELS[system](config, n_channels, 3).eval()
+    for name, weight in model.named_parameters():  # couplings begin as the identity
+        if "network.last" in name:
+            torch.nn.init.normal_(weight, std=0.3)
+    codebook = torch.randn(8, n_channels)
+    one, other = (codebook[torch.tensor(codes)].T[None] for codes in ([0, 3, 3, 1, 7], [0, 3, 3, 2, 7]))
+    said = generate(model, one, torch.tensor([1]), seed=0)
+    assert said.shape == (1, 5 * math.prod(scales))
+    assert torch.equal(said, generate(model, one, torch.tensor([1]), seed=0))
+    assert not torch.equal(said, generate(model, other, torch.tensor([1]), seed=0))
+    assert not torch.equal(said, generate(model, one, torch.tensor([-1]), seed=0))
+    with pytest.raises(SpeechlibError, match=rf"needs a condition \(B, {n_channels}, T\)"):
+        generate(model, one[:, 1:], torch.tensor([1]))
