@@ -325,10 +325,14 @@ def at_hand(
 
 def data_of(experiment: Experiment, others: Iterable[Trained]) -> Data | None:
     """What an experiment learns from, where one of the others has it open."""
-    for other in others:
-        if all(getattr(other.experiment, name) == getattr(experiment, name) for name in ("corpus", "pack", "split")):
-            return other.data
-    return None
+    return next((other.data for other in others if _opens(other.experiment) == _opens(experiment)), None)
+
+
+def _opens(experiment: Experiment) -> tuple:
+    """All that `prepare` goes by."""
+    voices = getattr(experiment.model, "voices", "speaker")
+    codec = experiment.source if experiment.inputs == CODES else None
+    return experiment.corpus, experiment.pack, experiment.split, voices, codec
 
 
 def load_pretrained(name: str, data: Data | None = None) -> Trained:
