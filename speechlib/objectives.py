@@ -26,7 +26,7 @@ def vqvae(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     Padding beyond an item's `length` does not count in the reconstruction.
     """
     output = model(batch.inputs, batch.speaker)
-    reconstruction = _masked_mse(output.prediction, model.targets(batch.targets), batch.length)
+    reconstruction = _masked_mse(output.prediction, model.targets(batch.targets), batch)
     vq = quantization(output.quantized, model)
     return {"loss": reconstruction + vq.get("vq", 0), "reconstruction": reconstruction, **vq}
 
@@ -167,7 +167,7 @@ def _coded(model: nn.Module, batch: Batch) -> tuple[dict[str, Tensor], NamedTupl
     terms = quantization(output.quantized, model)
     if output.drawn is not None:
         bands = model.bands
-        terms["drawn"] = _masked_mse(bands(output.drawn), bands(batch.targets), batch.length)
+        terms["drawn"] = _masked_mse(bands(output.drawn), bands(batch.targets), batch)
     loss = terms.get("vq", 0) + terms.get("drawn", 0)
     if decode:
         nll = _mean_inside(model.decoder.distribution.nll(output.parameters, output.target), batch)
@@ -227,8 +227,7 @@ def prior(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     The batch's inputs are codes (B, 1, L).
     """
     nll = model.nll(batch.inputs[:, 0], batch.speaker if model.sizes["n_speakers"] else None)
-    inside = torch.arange(nll.shape[1], device=nll.device) < batch.length[:, None]  # (B, L)
-    loss = (nll * inside).sum() / inside.sum().clamp(min=1)
+    loss = _mean_inside(nll, batch)
     return {"loss": loss, "bits": loss / math.log(2)}
 
 
@@ -242,8 +241,8 @@ def recogniser(model: nn.Module, batch) -> dict[str, Tensor]:
     chances = logits.float().log_softmax(1).permute(2, 0, 1)  # (L, B, 1 + P)
     told = (tensor.cpu() for tensor in (chances, batch.phones, length, batch.n_phones))  # a GPU's is not repeatable
     nll = F.ctc_loss(*told, reduction="none").to(logits.device) / batch.n_phones.clamp(min=1)
-    inside = torch.arange(logits.shape[2], device=logits.device) < length[:, None]
-    blank = ((logits.argmax(1) == 0) & inside).sum() / inside.sum()
+    valid = torch.arange(logits.shape[2], device=logits.device) < length[:, None]  # (B, L)
+    blank = ((logits.argmax(1) == 0) & valid).sum() / valid.sum()
     loss = nll.mean()
     return {"loss": loss, "bits": loss / math.log(2), "blank": blank}
 
@@ -364,8 +363,6 @@ def _mean_inside(values: Tensor, batch: Batch) -> Tensor:
     return (values * valid).sum() / valid.sum().clamp(min=1)
 
 
-def _masked_mse(prediction: Tensor, target: Tensor, length: Tensor) -> Tensor:
-    """Mean squared error over the first `length` (B,) frames of (B, C, T)."""
-    inside = torch.arange(target.shape[2], device=target.device) < length[:, None]  # (B, T)
-    error = (prediction.float() - target).square().mean(1)
-    return (error * inside).sum() / inside.sum().clamp(min=1)
+def _masked_mse(prediction: Tensor, target: Tensor, batch: Batch) -> Tensor:
+    """Mean squared error of (B, C, T) over the valid frames."""
+    return _mean_inside((prediction.float() - target).square().mean(1), batch)

@@ -49,7 +49,7 @@ class PackConfig:
 
     trim: "silence" keeps what lies within `top_db` of the loudest frame; "labels" drops the leading phones that mean
     silence, and trims by silence where a recording has no phones (VQ-VAE-Speech). high_pass (hertz, 0: none) filters
-    what trimming has left.
+    what trimming has left. peak: the largest magnitude that peak_normalise leaves.
     """
 
     sample_rate: int = 16_000
@@ -58,8 +58,11 @@ class PackConfig:
     top_db: float = 20.0
     peak_normalise: bool = True
     high_pass: float = 0.0
+    peak: float = 1.0
 
     def __post_init__(self):
+        if not 0 < self.peak <= 1:
+            raise SpeechlibError(f"peak is {self.peak}: above 0, and at most 1, which is full scale")
         if not 0 <= self.high_pass < self.sample_rate / 2:
             raise SpeechlibError(f"high_pass is {self.high_pass} Hz: from 0 (none) to {self.sample_rate / 2:g} Hz")
         if self.trim not in TRIMS:
@@ -274,7 +277,8 @@ def build(
 
 def _plain(config: PackConfig) -> dict:
     """Its values; one that came later than packs did is left out while it is off, so that they are found again."""
-    return {key: value for key, value in configs.to_dict(config).items() if key != "high_pass" or value}
+    later = {"high_pass": 0.0, "peak": 1.0}
+    return {key: value for key, value in configs.to_dict(config).items() if key not in later or value != later[key]}
 
 
 def _identity(cut) -> list:
@@ -387,7 +391,7 @@ def conditioned(wave: np.ndarray, config: PackConfig) -> np.ndarray:
     peak."""
     if config.high_pass:
         wave = audio.high_pass(wave, config.sample_rate, config.high_pass)
-    return audio.peak_normalise(wave) if config.peak_normalise else wave
+    return config.peak * audio.peak_normalise(wave) if config.peak_normalise else wave
 
 
 def _prepare(utterance: _Utterance, config: PackConfig) -> tuple[np.ndarray, float]:
@@ -407,10 +411,10 @@ def _prepare(utterance: _Utterance, config: PackConfig) -> tuple[np.ndarray, flo
         raise BadFile(name, f"is too short: {len(wave)} samples at {config.sample_rate} Hz, one frame needs {least}")
     if config.high_pass:
         wave = audio.high_pass(wave, config.sample_rate, config.high_pass)
-    peak = max(wave.max(), -wave.min()) if config.peak_normalise else 1
-    if peak == 0:
+    peak = max(wave.max(), -wave.min())
+    if peak == 0 and config.peak_normalise:
         raise BadFile(name, "is silent where its labels say speech")
-    wave *= _FULL / peak
+    wave *= _FULL * (config.peak / peak if config.peak_normalise else 1)
     np.clip(np.rint(wave, out=wave), -_FULL, _FULL - 1, out=wave)
     wave /= _FULL
     return wave, start / config.sample_rate

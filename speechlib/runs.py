@@ -250,6 +250,12 @@ def _was_before(path: Path, experiment) -> bool:
     return replace(own, preset=experiment.preset) == experiment
 
 
+def finished(experiment) -> Run | None:
+    """The run of exactly this experiment if it is done, else None."""
+    run = find(experiment)
+    return run if run is not None and run.status == "done" else None
+
+
 def require(experiment, made_by: str) -> Run:
     """The finished run of this experiment. Raises SpeechlibError that names what makes it (`made_by`)."""
     run = find(experiment)

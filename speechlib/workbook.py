@@ -68,7 +68,7 @@ _WAVENET = Notebook("21_wavenet", makes="wavenet")
 _CODEC = Notebook("22_vqvae_with_wavenet", makes="vqvae_wavenet")
 _AUTOENCODERS = Notebook("24_wavenet_autoencoders", makes="wavenet_autoencoder")
 _CLARINET = Notebook("25_clarinet", makes="clarinet")
-_FLOWAVENET = Notebook("26_flowavenet", makes="flowavenet")
+_FLOWAVENET = Notebook("26_flowavenet", makes="flowavenet", after=(_WAVENET, _CLARINET))
 _MELNET = Notebook("31_melnet", makes="melnet")
 _HEARD = (
     *_WINDOWS,

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from speechlib import presets, systems, widgets
-from speechlib.errors import SpeechlibError, UnknownName
+from speechlib import presets, runs, systems, widgets
+from speechlib.errors import BadFile, SpeechlibError, UnknownName
 from speechlib.evaluation.conversion import Spoken
-from speechlib.systems import beside, data
+from speechlib.systems import beside, data, lifecycle
 
 SMALL = {"n_layers": 2, "residual_channels": 4, "gate_channels": 4, "skip_channels": 4, "context_channels": 0}
 DECODER = {f"model.decoder.{name}": value for name, value in SMALL.items()}
@@ -111,15 +111,33 @@ def test_those_that_are_not_trained_or_know_other_speech_are_said_to_be_absent(c
     experiment = presets.get("vqvae", "smoke", "folder", changes=few)
     family = {"trained": experiment, "not": presets.get("vqvae", "smoke", "folder", seed=7)}
     pack = codecs["in_wae"].data.pack
-    assert systems.at_hand(family, pack) == ({}, dict.fromkeys(family, "there is no finished run of it"))
+    assert systems.with_voices(family, pack) == ({}, dict.fromkeys(family, "there is no finished run of it"))
     systems.train(experiment)
-    found, absent = systems.at_hand(family, pack)
+    found, absent = systems.with_voices(family, pack)
     assert (list(found), list(absent)) == (["trained"], ["not"])
     assert found["trained"].experiment == experiment
     other = Named([*pack.utterances, "elsewhere_001"], pack.speakers, 8_000)
-    assert systems.at_hand({"trained": experiment}, other)[1]["trained"].startswith(
+    assert systems.with_voices({"trained": experiment}, other)[1]["trained"].startswith(
         f"1 of {len(pack) + 1} utterances are not in its corpus"
     )
+
+
+def test_data_is_shared_by_those_that_prepare_the_same():
+    """Not with a model of codes, whose pack holds those of its codec."""
+    codec = systems.Trained(None, presets.get("vqvae_wavenet", "smoke"), "its data", None)
+    assert lifecycle.data_of(presets.get("vqvae_wavenet", "smoke", seed=3), [codec]) == "its data"
+    assert lifecycle.data_of(presets.get("prior", "smoke"), [codec]) is None
+    assert lifecycle.data_of(presets.get("vqvae", "smoke"), [codec]) is None
+
+
+def test_a_damaged_run_is_absent_with_its_reason(monkeypatch, tmp_path):
+    def damaged(experiment):
+        raise BadFile(tmp_path / "config.json", "is cut short")
+
+    monkeypatch.setattr(runs, "finished", damaged)
+    found, absent = systems.at_hand({"vqvae": presets.get("vqvae", "smoke")})
+    assert not found
+    assert "is cut short" in absent["vqvae"]
 
 
 def test_the_explorer_asks_all_and_offers_references_of_the_voice(codecs):

@@ -716,7 +716,7 @@ def test_the_fixture_end_to_end(real_data, tmp_path):
         pytest.skip("no zerospeech_mini among the real recordings")
     task = zerospeech.task(root)
     pack = packs.build(corpora.load("zerospeech", root / "2019/english/test"), PACK, tmp_path / "packs")
-    spoken = tuple(zerospeech.Spoken(name, f"V00{1 + k % 2}") for k, name in enumerate(task.embeddings))[:2]
+    spoken = tuple(zerospeech.Conversion(name, f"V00{1 + k % 2}") for k, name in enumerate(task.embeddings))[:2]
     task = task._replace(synthesis=spoken, waves=tuple(one.name for one in spoken))
     submission.write_embeddings(tmp_path / "out", task, pack, encode, "mfcc")
     submission.write_speech(tmp_path / "out", task, pack, speak, "mfcc")

@@ -15,12 +15,14 @@ from speechlib import audio, configs, features, objectives, presets, runs, syste
 from speechlib.batches import Batch
 from speechlib.errors import SpeechlibError, UnknownName
 from speechlib.figures import clarinet as figures
+from speechlib.figures.bending import bending
 from speechlib.generation.clarinet import generate, stream
 from speechlib.generation.eager_wavenet import EagerWaveNet
 from speechlib.generation.synthesis import Synthesis
 from speechlib.generation.wavenet import generate as generate_wavenet
 from speechlib.models.clarinet import SOURCE_TEACHER, ClariNet, ClariNetConfig
 from speechlib.models.distributions import Gaussian
+from speechlib.models.flowavenet import FloWaveNet
 from speechlib.models.upsampling import Smoothed, Transposed
 from speechlib.models.wavenet import WaveNet, WaveNetConfig
 from speechlib.systems import clarinet, toy_distillation, wavenet
@@ -189,10 +191,12 @@ def test_up_sampling_reaches_no_further_than_it_says(layer):
     assert frames.max() <= 7 + layer.reach
 
 
-def test_bands_are_in_the_range_of_the_source():
-    """VO-01: 20 log10(max(1e-4, mel)) - 20, then (x + 100) / 100 within [0, 1]; audio as long as frames x hop."""
-    experiment = presets.get("clarinet", "paper")
-    (config,) = experiment.pack.features
+@pytest.mark.parametrize("system", ["clarinet", "flowavenet"])
+def test_bands_are_in_the_range_of_the_source(system):
+    """VO-01: waves of peak 0.999; 20 log10(max(1e-4, mel)) - 20, then (x + 100) / 100 within [0, 1]."""
+    experiment = presets.get(system, "paper")
+    (config,), pack = experiment.pack.features, experiment.pack
+    assert (pack.peak_normalise, pack.peak, pack.trim, pack.high_pass) == (True, 0.999, "none", 0)
     assert (config.sample_rate, config.n_fft, config.hop_length, config.n_mels) == (22_050, 1024, 256, 80)
     assert (config.f_min, config.f_max) == (125.0, 7_600.0)
     assert config.floor <= 1e-4
@@ -203,8 +207,8 @@ def test_bands_are_in_the_range_of_the_source():
     mel = torch.from_numpy(features.filter_bank(config)).float() @ power
     want = ((20 * torch.log10(mel.clamp(min=1e-4)) - 20 + 100) / 100).clamp(0, 1)
     with torch.device("meta"):
-        teacher = WaveNet(SOURCE_TEACHER, 80)
-    found = teacher.inputs(log_mel[None])[0]
+        model = WaveNet(SOURCE_TEACHER, 80) if system == "clarinet" else FloWaveNet(experiment.model, 80)
+    found = model.inputs(log_mel[None])[0]
     torch.testing.assert_close(found, want, atol=1e-5, rtol=0)
     assert found.min() == 0
     assert found.max() == 1
@@ -696,6 +700,8 @@ def test_presets_are_told_from_other_models_and_are_the_sources():
         assert (one.training.learning_rate, one.training.grad_clip, one.training.ema_decay) == (1e-3, 10.0, 0.9999)
         assert one.training.learning_rates == ((200_000, 5e-4), (400_000, 2.5e-4), (600_000, 1.25e-4))
         assert one.training.n_frames * one.model.hop == 15_872
+        assert one.training.best_by == "loss"  # VO-08: what was saved on the way is heard, and the best is kept
+        assert one.training.sample_every
         assert (one.training.batch_size, one.split.parts) == (8, {"train": 0.9, "val": 0.1})
     assert (paper.model.kl, paper.model.min_log_scale, paper.model.regulariser_weight) == ("qp", -6.0, 4.0)
     with pytest.raises(UnknownName, match="unknown kl 'pp'"):
@@ -715,8 +721,9 @@ def test_two_samples_are_bent_into_the_teachers_density():
     mean, log_scale = toy_distillation.teach(points[:, 0])
     far = ((points - mean) / log_scale.exp())[:, 1].abs()
     assert far.median() < 1.2 < ((noise - mean) / log_scale.exp())[:, 1].abs().median()
-    figure = figures.bending({"before": found.stages[0], "after": found.stages[200]}, found.teacher)
+    figure = bending({"before": found.stages[0], "after": found.stages[200]}, found.teacher, figures.OURS)
     assert [ax.get_title(loc="left") or ax.get_title() for ax in figure.axes] == ["before", "after"]
+    assert len(figure.axes[0].lines) == 1 + len(lines) + 1
 
 
 def test_figures_say_what_they_measure():
@@ -729,10 +736,12 @@ def test_figures_say_what_they_measure():
 
 
 def test_the_explorer_has_a_still_and_follows_its_slider(trained):
-    shown = widgets.clarinet_explorer(trained, seconds=0.3, temperature=0.5)
+    shown = widgets.vocoder_explorer(trained, seconds=0.3, temperature=0.5)
     before = shown.views["sound"].value
-    assert "temperature 0.5" in before
+    assert "clarinet, temperature 0.50" in before
     assert before in shown.still()
     shown.controls["temperature"].value = 1.0
-    assert "temperature 1.0" in shown.views["sound"].value
+    assert "temperature 1.00" in shown.views["sound"].value
     assert "image/webp" in shown.views["speech"].value
+    shown.controls["temperature"].value = 0.0
+    assert "temperature 0.0 must be above 0" in shown.views["note"].value

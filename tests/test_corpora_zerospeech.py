@@ -11,7 +11,7 @@ from scipy.signal import freqz, lfilter
 
 from speechlib import audio, corpora, features, mu_law, packs
 from speechlib.corpora import items, splits, zerospeech
-from speechlib.corpora.zerospeech import Spoken
+from speechlib.corpora.zerospeech import Conversion
 from speechlib.errors import BadFile, SpeechlibError
 from speechlib.features import FeatureConfig
 from speechlib.models.excitation import Emphasis, whiten
@@ -135,7 +135,7 @@ def test_the_task_by_the_official_lists(root):
     assert task.embeddings == ("S101_0000000007", "S102_0000000009")
     assert task.bitrate == {"S102_0000000009": 0.3}
     assert task.waves == ("V002_0000000007", "V001_0000000009")
-    assert task.synthesis == (Spoken("S101_0000000007", "V002"), Spoken("S102_0000000009", "V001"))
+    assert task.synthesis == (Conversion("S101_0000000007", "V002"), Conversion("S102_0000000009", "V001"))
     assert (task.edition, task.language, task.is_official) == ("2019", "english", True)
     alone = zerospeech.task(root / "share/2019/english")
     assert alone == task._replace(synthesis=())

@@ -141,7 +141,18 @@ def test_without_peak_normalisation_sixteen_bits_stay_as_they_are(tmp_path):
     np.testing.assert_array_equal(pack.audio(0), wave)
 
 
-@pytest.mark.parametrize("options", [{}, {"peak_normalise": False}, {"high_pass": 70.0}])
+def test_a_peak_is_what_it_was_asked_to_be(tmp_path):
+    """VO-01. Packs that were made before there was a choice are those of peak 1, and found again."""
+    some = corpus(tmp_path / "c", {"a": noise(0.5)})
+    low, full = (packs.build(some, PackConfig(peak=peak), tmp_path) for peak in (0.999, 1.0))
+    assert low.wave(0).abs().max() == pytest.approx(0.999, abs=1 / 32_768)
+    assert full.path == packs.build(some, PackConfig(), tmp_path).path != low.path
+    assert "peak" not in packs._plain(PackConfig())
+    with pytest.raises(SpeechlibError, match="peak is 1.5: above 0, and at most 1"):
+        PackConfig(peak=1.5)
+
+
+@pytest.mark.parametrize("options", [{}, {"peak_normalise": False}, {"peak": 0.5}, {"high_pass": 70.0}])
 def test_a_wave_from_outside_is_treated_as_those_of_the_pack(options, tmp_path):
     """Whoever converts a recording of anyone asks `conditioned` for it: the same filter and peak, but for 16 bits."""
     hum = 0.3 * np.sin(2 * np.pi * 30 * np.arange(8_000) / RATE)

@@ -19,7 +19,7 @@ from speechlib.evaluation import phone_errors
 from speechlib.evaluation.phone_errors import Heard
 from speechlib.models.recogniser import Recogniser, RecogniserConfig, steps_needed
 from speechlib.systems import recogniser
-from speechlib.systems.recogniser import Spelled, SpelledBatch, Spoken
+from speechlib.systems.recogniser import Spelled, SpelledBatch, Utterance
 
 SMALL = RecogniserConfig(channels=8, dilations=(1, 2), dropout=0.0, hidden_bands=0, hidden_frames=0)
 
@@ -352,7 +352,7 @@ def test_waves_that_cannot_be_heard(trained):
     with pytest.raises(SpeechlibError, match=r"\(2, 4000\).*one channel"):
         recogniser.hear(trained, np.zeros((2, 4000)), 8000)
     with pytest.raises(SpeechlibError, match="anika_7 has no phones"):
-        recogniser.judge(trained, [Spoken(np.zeros(4000), 8000, [("sil", 0, 1)], "anika_7")])
+        recogniser.judge(trained, [Utterance(np.zeros(4000), 8000, [("sil", 0, 1)], "anika_7")])
 
 
 def test_features_it_cannot_read():

@@ -124,7 +124,7 @@ def test_summary_has_every_tier_beside_the_baseline(trained):
 
 def test_a_clip_is_said_from_its_outline_drawn_or_by_straight_lines(trained):
     """Of all tiers the recording's own bands are left: both ways say them alike."""
-    clip = systems.melnet.vocoders.clips(trained.data, "log_mel", 1, 0.4)[0]
+    clip = systems.melnet.judging.clips(trained.data, "log_mel", 1, 0.4)[0]
     spoken = systems.melnet.speak(trained, clip.features)
     whole = systems.melnet.upsampler(trained, 3)(clip)
     torch.testing.assert_close(whole, spoken, rtol=0, atol=1e-3)

@@ -1,19 +1,27 @@
 """Features of anything through any vocoder: what is converted, what is refused, what stands in, how speed is told."""
 
+import math
 from dataclasses import replace
-from types import SimpleNamespace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
-from speechlib import features, presets, pretrained, runs, systems, widgets
+from speechlib import features, inversion, presets, pretrained, runs, systems, widgets
 from speechlib.errors import SpeechlibError
 from speechlib.evaluation import flows
 from speechlib.features import FeatureConfig
 from speechlib.figures import flowavenet as figures
+from speechlib.generation import clarinet as clarinet_generation
+from speechlib.generation import flowavenet as flowavenet_generation
+from speechlib.generation import wavenet as wavenet_generation
+from speechlib.models import MODELS
+from speechlib.models.clarinet import ClariNetConfig
+from speechlib.models.flowavenet import FloWaveNet, FloWaveNetConfig
+from speechlib.models.wavenet import WaveNetConfig
 from speechlib.presets import CorpusConfig
-from speechlib.systems import flowavenet, vocoders, vocoding
+from speechlib.systems import flowavenet, judging, vocoding
 
 TINY = {"model.n_blocks": 2, "model.n_flows": 1, "model.channels": 8, "training.steps": 3}
 BANDS = FeatureConfig("log_mel", 8_000, n_fft=256, win_length=256, hop_length=80, n_mels=60)
@@ -48,7 +56,7 @@ def trained(run, data):
 
 @pytest.fixture
 def clip(data):
-    return vocoders.clips(data, "log_mel", 1, 0.5)[0]
+    return judging.clips(data, "log_mel", 1, 0.5)[0]
 
 
 # -- the system --------------------------------------------------------------------------------------------------------
@@ -135,7 +143,7 @@ def test_features_through_a_run_are_what_its_system_says(run, trained, clip):
 def test_without_a_vocoder_griffin_lim_says_so(clip, capsys):
     said = vocoding.vocode(clip.features, None, BANDS)
     assert capsys.readouterr().out == "no vocoder given: log_mel at 8000 Hz is heard through Griffin-Lim\n"
-    assert torch.allclose(said, torch.as_tensor(vocoders.rivals(BANDS)[vocoders.GRIFFIN_LIM](clip)))
+    assert torch.allclose(said, torch.as_tensor(judging.rivals(BANDS)[judging.GRIFFIN_LIM](clip)))
     lines = []
     vocoding.vocode(clip.features, None, BANDS, say=lines.append)
     assert len(lines) == 1
@@ -214,21 +222,40 @@ def test_what_cannot_be_heard_is_refused(run, trained, data, clip):
 
 def test_every_vocoder_that_there_is(data, run, monkeypatch):
     monkeypatch.setattr(pretrained, "names", lambda: ())
-    assert list(vocoding.everything(data, "log_mel")) == [vocoders.NOISE, vocoders.GRIFFIN_LIM]  # no preset as it is
+    assert list(vocoding.everything(experiment(), data)) == [judging.NOISE, judging.GRIFFIN_LIM]  # no preset as it is
     monkeypatch.setitem(presets.PRESETS["flowavenet"], "smoke", replace(experiment(), corpus=CorpusConfig("toy")))
-    says = vocoding.everything(data, "log_mel")
-    assert list(says) == [vocoders.NOISE, vocoders.GRIFFIN_LIM, "flowavenet, smoke"]
-    assert list(vocoding.everything(data, "log_mel", flowavenet={"seed": 4})) == list(says)
-    other = SimpleNamespace(config=replace(data.pack.config, high_pass=70.0))
-    assert vocoding.trained_vocoders(data._replace(pack=other), "log_mel") == {}
+    says = vocoding.everything(experiment(), data)
+    assert list(says) == [judging.NOISE, judging.GRIFFIN_LIM, "flowavenet, smoke"]
+    assert list(vocoding.everything(experiment(), data, flowavenet={"seed": 4})) == list(says)
+    assert vocoding.trained_vocoders(replace(experiment(), seed=1), data) == {}
+    other = replace(experiment(), pack=replace(data.pack.config, high_pass=70.0))
+    assert vocoding.trained_vocoders(other, data) == {}
+
+
+def test_features_are_heard_through_whoever_takes_them(trained, run, clip, monkeypatch):
+    """A run of their own kind; bands that no vocoder was trained on by an inversion, and one is told which."""
+    monkeypatch.setattr(pretrained, "names", lambda: ())
+    lines = []
+    said = vocoding.through(BANDS, say=lines.append)(clip.features)
+    assert lines.pop() == f"heard through the flowavenet {run.name}"
+    assert torch.equal(said, flowavenet.vocode(trained, clip.features, -1))
+    other = replace(BANDS, n_mels=40)
+    bands = features.extract(torch.from_numpy(clip.wave), other)
+    said = vocoding.through(other, say=lines.append)(bands)
+    assert lines.pop().startswith("no vocoder here takes log_mel (8000 Hz, 40 bands")
+    assert torch.equal(said, torch.as_tensor(inversion.to_audio(bands, other)))
+    vocoding.through(other, inversion.refine, lines.append)
+    assert lines.pop().endswith("heard through inversion.refine")
+    assert vocoding.fits(replace(BANDS, hop_length=40), BANDS)
+    assert not vocoding.fits(other, BANDS)
 
 
 def test_the_table_has_distance_and_speed(data, run, clip, monkeypatch):
     monkeypatch.setattr(pretrained, "names", lambda: ())
     monkeypatch.setitem(presets.PRESETS["flowavenet"], "smoke", replace(experiment(), corpus=CorpusConfig("toy")))
-    table = vocoding.compare(data, [clip], "log_mel", vocoding.everything(data, "log_mel"))
+    table = vocoding.compare(data, [clip], "log_mel", vocoding.everything(experiment(), data))
     assert {"log_mel_distance", "phones", "samples_per_second", "real_time", "latency"} <= set(table)
-    assert list(table.index) == [vocoders.NOISE, vocoders.GRIFFIN_LIM, "flowavenet, smoke"]
+    assert list(table.index) == [judging.NOISE, judging.GRIFFIN_LIM, "flowavenet, smoke"]
     assert (table[["samples_per_second", "real_time", "latency", "log_mel_distance"]] > 0).all(axis=None)
 
 
@@ -273,8 +300,6 @@ def test_inversion_errors_are_small_and_in_order(trained, clip):
 
 
 def test_stages_end_where_reverse_does():
-    from speechlib.models.flowavenet import FloWaveNet, FloWaveNetConfig
-
     torch.manual_seed(0)
     config = FloWaveNetConfig(n_blocks=1, n_flows=3, n_layers=1, channels=4, kernel_size=1, weight_norm=False)
     model = FloWaveNet(config).eval()
@@ -304,10 +329,6 @@ def test_lines_of_a_tone_are_found():
 
 
 def test_figures_show_what_they_are_given():
-    grid = np.stack(np.meshgrid(*2 * [np.linspace(-1, 1, 3)], indexing="ij"), axis=-1).reshape(-1, 2)
-    bent = figures.bending({"noise": (grid, grid), "bent": (2 * grid, grid)}, 3, 2.0, target=grid)
-    assert [ax.get_title() for ax in bent.axes] == ["noise", "bent", "to be learned"]
-    assert len(bent.axes[0].lines) == 3 + 3 + 1
     (ax,) = figures.there_and_back({"trained": [1e-6, 0.0]}, 1e-4).axes
     assert ax.lines[0].get_ydata().tolist() == [1e-6, 1e-9]  # nothing at all has no place on a logarithmic axis
     _, below = figures.surprise(np.zeros(800), 8_000, [1.0, 3.0], 400, baseline=0.5).axes
@@ -320,7 +341,7 @@ def test_figures_show_what_they_are_given():
 
 
 def test_the_slider_says_it_anew(trained, data):
-    widget = widgets.flow_explorer(trained, seconds=0.3)
+    widget = widgets.vocoder_explorer(trained, seconds=0.3)
     first = widget.views["sound"].value
     assert "samples/s" in widget.views["told"].value
     widget.controls["temperature"].value = 0.1
@@ -328,3 +349,49 @@ def test_the_slider_says_it_anew(trained, data):
     assert "temperature 0.10" in widget.views["sound"].value
     assert "<audio" in widget.still()
     assert "<img" in widget.still()
+
+
+# -- one condition for all ---------------------------------------------------------------------------------------------
+
+WAVE_NET = {"n_layers": 4, "n_stacks": 1, "residual_channels": 4, "gate_channels": 8, "skip_channels": 4}
+VOCODERS = {  # scales -> the model's config, and what speaks by it
+    "wavenet": (
+        lambda scales: WaveNetConfig(**WAVE_NET, scales=scales, speaker_dim=2),
+        partial(wavenet_generation.generate, path="eager"),
+    ),
+    "clarinet": (
+        lambda scales: ClariNetConfig(
+            WaveNetConfig(output="gaussian", **WAVE_NET, scales=scales, speaker_dim=2),
+            stacks=(1, 1),
+            n_layers=2,
+            **{name: size for name, size in WAVE_NET.items() if "channels" in name},
+        ),
+        clarinet_generation.generate,
+    ),
+    "flowavenet": (
+        lambda scales: FloWaveNetConfig(2, 2, channels=4, scales=scales, speaker_dim=2, weight_norm=False),
+        flowavenet_generation.generate,
+    ),
+}
+
+
+@pytest.mark.parametrize("system", VOCODERS)
+@pytest.mark.parametrize(("scales", "n_channels"), [((4, 2), 39), ((4, 8), 6)], ids=["mfcc", "codes"])
+def test_any_features_are_a_condition(system, scales, n_channels):
+    """VS-15: MFCC with their differences, or the vectors of codes at a quarter of their rate, and a speaker, for all
+    three vocoders alike: what they say is as long as the condition, and hangs on it and on who speaks."""
+    torch.manual_seed(0)
+    config, generate = VOCODERS[system][0](scales), VOCODERS[system][1]
+    model = MODELS[system](config, n_channels, 3).eval()
+    for name, weight in model.named_parameters():  # couplings begin as the identity
+        if "network.last" in name:
+            torch.nn.init.normal_(weight, std=0.3)
+    codebook = torch.randn(8, n_channels)
+    one, other = (codebook[torch.tensor(codes)].T[None] for codes in ([0, 3, 3, 1, 7], [0, 3, 3, 2, 7]))
+    said = generate(model, one, torch.tensor([1]), seed=0)
+    assert said.shape == (1, 5 * math.prod(scales))
+    assert torch.equal(said, generate(model, one, torch.tensor([1]), seed=0))
+    assert not torch.equal(said, generate(model, other, torch.tensor([1]), seed=0))
+    assert not torch.equal(said, generate(model, one, torch.tensor([-1]), seed=0))
+    with pytest.raises(SpeechlibError, match=rf"needs a condition \(B, {n_channels}, T\)"):
+        generate(model, one[:, 1:], torch.tensor([1]))

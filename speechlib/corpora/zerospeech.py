@@ -42,7 +42,7 @@ _TRAIN, _TEST = ("train/unit", "train/voice", "train"), (*(f"test/{length}" for 
 _INSIDE = ("train", "test", "unit", "voice", *LENGTHS)
 
 
-class Spoken(NamedTuple):
+class Conversion(NamedTuple):
     """One line of synthesis.txt: what is said in the utterance `source`, said by `target`."""
 
     source: str
@@ -62,7 +62,7 @@ class Task(NamedTuple):
     embeddings: tuple[str, ...]  # an embedding of each of these
     bitrate: dict[str, float]  # utterance -> seconds: what the bit rate is measured on
     waves: tuple[str, ...]  # and these recordings
-    synthesis: tuple[Spoken, ...]  # how `waves` come about, where synthesis.txt is there
+    synthesis: tuple[Conversion, ...]  # how `waves` come about, where synthesis.txt is there
     is_official: bool  # whether by the lists of the challenge, or by all that lies in test/
 
 
@@ -108,10 +108,10 @@ def tasks(root: str | Path) -> list[Task]:
     return [task(home) for home in _languages(Path(root))] or [task(root)]
 
 
-def deal(utterances: Sequence[str], targets: Sequence[str], n: int = 8) -> tuple[Spoken, ...]:
+def deal(utterances: Sequence[str], targets: Sequence[str], n: int = 8) -> tuple[Conversion, ...]:
     """`n` of the utterances, from all over the list, to be said by the targets in turn: where there is no list."""
     sources = utterances[:: max(1, len(utterances) // max(n, 1))][:n]
-    return tuple(Spoken(name, targets[k % len(targets)]) for k, name in enumerate(sources))
+    return tuple(Conversion(name, targets[k % len(targets)]) for k, name in enumerate(sources))
 
 
 def edition_of(home: Path) -> str:
@@ -119,14 +119,14 @@ def edition_of(home: Path) -> str:
     return "2017" if any((home / "test" / length).is_dir() for length in LENGTHS) else "2019"
 
 
-def read_synthesis(path: Path) -> tuple[Spoken, ...]:
+def read_synthesis(path: Path) -> tuple[Conversion, ...]:
     """The lines `path target` of a synthesis.txt. Raises BadFile with the line's number where it is something else."""
     spoken = []
     for number, line in enumerate(_lines(path), 1):
         fields = line.split()
         if len(fields) != 2:
             raise BadFile(path, f"expected `path target`, found {line!r}", f"line {number}")
-        spoken.append(Spoken(Path(fields[0]).name.removesuffix(".wav"), fields[1]))
+        spoken.append(Conversion(Path(fields[0]).name.removesuffix(".wav"), fields[1]))
     return tuple(spoken)
 
 
@@ -259,7 +259,7 @@ def _with_phones(corpus: Corpus, items: "pandas.DataFrame") -> Corpus:
     return corpus._replace(cuts=CutSet.from_cuts(map(phoned, corpus.cuts)))
 
 
-def _by_lists(folder: Path, edition: str, language: str, spoken: tuple[Spoken, ...]) -> Task:
+def _by_lists(folder: Path, edition: str, language: str, spoken: tuple[Conversion, ...]) -> Task:
     """The task of the three lists in a folder; embedding_filelist.txt may be missing."""
     required = [Path(line.split()[0]).name for line in _lines(folder / "required_filelist.txt")]
     texts = [name.removesuffix(".txt") for name in required if name.endswith(".txt")]
@@ -290,7 +290,7 @@ def _lines(path: Path) -> list[str]:
         raise BadFile(path, f"cannot be read as a list ({error})") from None
 
 
-def _write_lists(root: Path, language: str, seconds: dict[str, float], said: Sequence[Spoken]) -> None:
+def _write_lists(root: Path, language: str, seconds: dict[str, float], said: Sequence[Conversion]) -> None:
     lists, home = root / "share" / "2019" / language, root / "2019" / language
     wanted = [*(f"{name}.txt" for name in seconds), *(f"{one.name}.wav" for one in said)]
     _write(lists / "required_filelist.txt", [f"{language}/test/{name}" for name in wanted])

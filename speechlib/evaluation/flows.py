@@ -12,6 +12,13 @@ from ..models.flowavenet import FloWaveNet, squeezed, stretched
 _AROUND = 40  # bins to each side of a line that it is compared with
 
 
+def grid_lines(reach: float = 2.5, n_lines: int = 11, n_points: int = 101) -> Tensor:
+    """The lines (2 n_lines, n_points, 2) of a square grid, to be bent."""
+    fine, coarse = torch.linspace(-reach, reach, n_points), torch.linspace(-reach, reach, n_lines)
+    across = torch.stack(torch.meshgrid(coarse, fine, indexing="ij"), dim=-1)
+    return torch.cat([across, across.flip(-1)])
+
+
 @torch.inference_mode()
 def stages(model: FloWaveNet, latents: Tensor) -> list[Tensor]:
     """Latents (B, N, T) of a model of one block -> what they become behind each flow, undone one after the other.

@@ -1,4 +1,4 @@
-"""ClariNet drawn: noise that a flow bends into a density, and how likely each instant of a wave is to its teacher."""
+"""ClariNet drawn: how likely each instant of a wave is to its teacher, and how quickly both speak."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,26 +9,6 @@ from . import style
 from .training import smooth
 
 OURS, TEACHER = style.colour("clarinet"), style.colour("wavenet")
-
-
-def bending(stages: Mapping[str, tuple], teacher, limits: float = 3.2) -> Figure:
-    """What a flow makes of the plane of noise at some stages of its training, a panel each, over points (N, 2) of the
-    teacher in grey.
-
-    stages {title: (points (N, 2), lines (L, P, 2))}: where points of noise go, and the straight lines of its grid.
-    """
-    figure, row = style.panels(1, len(stages), height=3.0, sharex=True, sharey=True)
-    teacher = np.asarray(teacher)
-    for ax, (title, (points, lines)) in zip(row[0], stages.items()):
-        ax.plot(*teacher.T, ".", color=style.BASELINE, markersize=2, alpha=0.5, label="teacher")
-        for line in np.asarray(lines):
-            ax.plot(*line.T, color=OURS, linewidth=0.6, alpha=0.6)
-        ax.plot(*np.asarray(points).T, ".", color=OURS, markersize=2, alpha=0.7, label="student")
-        ax.set(title=title, xlabel="first sample", xlim=(-limits, limits), ylim=(-limits, limits), aspect="equal")
-    row[0, 0].set_ylabel("second sample")
-    handles, labels = row[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2, markerscale=4)
-    return figure
 
 
 def surprise(

@@ -1,4 +1,4 @@
-"""A flow drawn: a grid that it bends, what is left after there and back, what a temperature does."""
+"""A flow drawn: what is left after there and back, what a temperature does, tones that squeezing leaves."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,28 +9,6 @@ from . import style
 from .alignment import draw_spectrogram
 
 OURS = style.colour("flowavenet")
-
-
-def bending(stages: Mapping[str, tuple], grid_size: int, extent: float, target=None) -> Figure:
-    """A panel per stage {title: (points (N, 2), grid (grid_size ** 2, 2))}: noise, and what the flows make of it.
-
-    The grid's lines are those of equal first and equal second number; `target` (N, 2) are the points to become like.
-    """
-    panels = len(stages) + (target is not None)
-    figure, axes = style.panels(1, panels, height=1.0 + style.WIDTH / panels, sharey=True, sharex=True)
-    for ax, (title, (points, grid)) in zip(axes[0], stages.items()):
-        lines = np.asarray(grid).reshape(grid_size, grid_size, 2)
-        for line in (*lines, *lines.transpose(1, 0, 2)):
-            ax.plot(*line.T, color=OURS, linewidth=0.5, alpha=0.6)
-        ax.plot(*np.asarray(points).T, ".", color=OURS, markersize=1.5)
-        ax.set_title(title, fontsize=10)
-    if target is not None:
-        axes[0, -1].plot(*np.asarray(target).T, ".", color=style.REFERENCE, markersize=1.5)
-        axes[0, -1].set_title("to be learned", fontsize=10)
-    for ax in axes[0]:
-        ax.set(xlim=(-extent, extent), ylim=(-extent, extent), aspect="equal", xlabel="first number")
-    axes[0, 0].set_ylabel("second number")
-    return figure
 
 
 def there_and_back(errors: Mapping[str, Sequence[float]], allowed: float) -> Figure:

@@ -27,7 +27,8 @@ def ranking(rows: Mapping[str, Mapping[str, float]], marks: Sequence[str] = ()) 
     """{label: {column: value}}: full dots are speech said again, rings the same in another voice. Marks (grey, above
     the line) keep their order, systems follow by their phone error rate; `low` and `high` are its interval, and
     `bits_per_second` stands behind a name."""
-    systems = sorted((label for label in rows if label not in marks), key=lambda label: rows[label].get("per", np.nan))
+    systems = [label for label in rows if label not in marks]
+    systems.sort(key=lambda label: np.nan_to_num(rows[label].get("per", np.nan), nan=np.inf))  # who failed comes last
     labels = [*marks, *systems]
     shown = [name for name in PANELS if any(np.isfinite(rows[label].get(name, np.nan)) for label in labels)]
     figure, grid = style.panels(1, len(shown), height=1.25 + 0.27 * len(labels), width=11, sharey=True)

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.utils import parametrize
 
 from ..errors import SpeechlibError, UnknownName
+from ..models.convolutions import check_condition
 from ..models.flowavenet import FloWaveNet, Network, noise
 
 PRECISIONS = ("float32", "bfloat16")
@@ -60,12 +61,10 @@ def generate(
     dB from float32 at `demo`). Raises SpeechlibError for what does not fit, and for weights or a condition that are not
     finite.
     """
-    config, channels = model.config, model.sizes["n_condition"]
-    if not channels:
+    config = model.config
+    if not model.sizes["n_condition"]:
         raise SpeechlibError("a model without a condition says nothing in particular: model.reverse(model.draw(n))")
-    if condition is None or condition.ndim != 3 or condition.shape[1] != channels or not condition.shape[2]:
-        got = "none" if condition is None else f"one of shape {tuple(condition.shape)}"
-        raise SpeechlibError(f"this model needs a condition (B, {channels}, T), got {got}")
+    check_condition(condition, model.sizes["n_condition"])
     if not condition.isfinite().all():
         raise SpeechlibError("the condition is not finite: is there a NaN in the features?")
     if chunk < 1:
@@ -73,7 +72,7 @@ def generate(
     sizes = {len(x) for x in (condition, speaker) if x is not None}
     if len(sizes - {1}) > 1:
         raise SpeechlibError(f"{len(condition)} conditions for {len(speaker)} speakers: one, or as many")
-    n, n_frames, device = max(sizes), condition.shape[2], model.inputs.mean.device
+    n, n_frames, device = max(sizes), condition.shape[2], next(model.parameters()).device
     condition = condition.to(device).expand(n, -1, -1)
     speaker = None if speaker is None else speaker.to(device).expand(n)
     model, n_samples = folded(model, precision), n_frames * config.hop

@@ -22,12 +22,12 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import weight_norm
 
 from ..errors import SpeechlibError
+from .convolutions import check_condition, conv, convolved
 from .excitation import Envelope, Filters, held, whiten
 from .speakers import vectors_of
-from .standardise import Standardise
+from .standardise import Standardise, UnitRange
 from .upsampling import Context, Transposed
 
 _EPS = 1e-4  # joins the deviation of ActNorm: silence has none, and 1 / 0 is where other ports became NaN
@@ -48,6 +48,7 @@ class FloWaveNetConfig:
     log_scale_limit: float = 0.0  # of what a coupling stretches by, bent towards it; 0 = none, as in the source
     scales: tuple[int, ...] = (16, 16)  # of the transposed up-sampling; their product is the hop
     condition_channels: int = 0  # the condition is projected to so many first, as squeezing doubles them; 0 = as it is
+    unit_condition: bool = False  # log-mel bands in [0, 1], as the source has them, instead of standardised ones
     context_channels: int = 0  # width of what reads a frame of the condition with those around it; 0 = each by itself
     speaker_dim: int = 0  # size of the learned speaker vector, further channels of the condition; 0 = no speakers
     envelope: int = 0  # what flows is the excitation: order of the filters that follow the bands; 0 = the wave itself
@@ -148,12 +149,12 @@ class Network(nn.Module):
         super().__init__()
         C, kernel, normed = config.channels, config.kernel_size, config.weight_norm
         self.causal = config.causal
-        self.front = _conv(n_in, C, kernel, normed)
+        self.front = conv(n_in, C, kernel, normed)
         dilations = [2**n for n in range(config.n_layers)]
-        self.gates = nn.ModuleList(_conv(C, 2 * C, kernel, normed, dilation) for dilation in dilations)
-        self.condition = _conv(n_condition, 2 * C * config.n_layers, 1, normed) if n_condition else None  # of all
-        self.outs = nn.ModuleList(_conv(C, 2 * C, 1, normed) for _ in dilations)  # residual and skip in one product
-        self.post = _conv(C, C, 1, normed)
+        self.gates = nn.ModuleList(conv(C, 2 * C, kernel, normed, dilation) for dilation in dilations)
+        self.condition = conv(n_condition, 2 * C * config.n_layers, 1, normed) if n_condition else None  # of all
+        self.outs = nn.ModuleList(conv(C, 2 * C, 1, normed) for _ in dilations)  # residual and skip in one product
+        self.post = conv(C, C, 1, normed)
         self.last = nn.Conv1d(C, n_out, 1)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
@@ -265,7 +266,8 @@ class FloWaveNet(nn.Module):
             if getattr(config, name) and not n_condition:
                 raise SpeechlibError(f"{name} {getattr(config, name)} is about a condition, and this model has none")
         self.config, self.sizes = config, {"n_condition": n_condition, "n_speakers": n_speakers}
-        self.inputs = Standardise(n_condition)  # the condition comes as it is measured; the identity until `fit`
+        # the condition comes as it is measured; standardised it is the same until `fit`
+        self.inputs = UnitRange() if config.unit_condition else Standardise(n_condition)
         self.context = Context(n_condition, config.context_channels) if config.context_channels else None
         self.speakers = nn.Embedding(n_speakers, config.speaker_dim) if n_speakers else None
         if self.speakers is not None:
@@ -415,20 +417,7 @@ class FloWaveNet(nn.Module):
     def _fits(self, n_samples: int, condition: Tensor | None) -> None:
         """Raises SpeechlibError for a length that does not divide, or a condition that is not this model's."""
         self._divides(n_samples)
-        hop, channels = self.config.hop, self.sizes["n_condition"]
-        if condition is None and not channels:
-            return
-        if not channels:
-            raise SpeechlibError("a condition was given to a model that takes none (n_condition 0)")
-        if condition is None or condition.ndim != 3 or condition.shape[1] != channels:
-            got = "none" if condition is None else f"one of shape {tuple(condition.shape)}"
-            raise SpeechlibError(f"this model needs a condition (B, {channels}, T), got {got}")
-        n_frames = condition.shape[2]
-        if not (n_frames - 1) * hop < n_samples <= n_frames * hop:
-            raise SpeechlibError(
-                f"{n_samples} samples, {n_frames} frames x {hop} samples = {n_frames * hop}: condition and wave must "
-                "cover the same stretch (was the wave cut after the condition was made?)"
-            )
+        check_condition(condition, self.sizes["n_condition"], self.config.hop, n_samples)
 
 
 def noise(n_samples: int, n: int = 1, temperature: float = 1.0, seed: int = 0) -> Tensor:
@@ -455,20 +444,6 @@ def stretched(x: Tensor | None) -> Tensor | None:
     if x is None:
         return None
     return x.transpose(1, 2).unflatten(2, (-1, 2)).transpose(2, 3).flatten(1, 2).transpose(1, 2)
-
-
-def convolved(layer: nn.Conv1d, x: Tensor, causal: bool = False) -> Tensor:
-    """The layer's convolution (B, N, T) of x (B, M, T), zeros around it (or before it alone).
-
-    In memory the channels of a position lie side by side, as models.wavenet.causal has them and for the same reason.
-    """
-    rows, kernel, dilation = x.transpose(1, 2), layer.kernel_size[0], layer.dilation[0]
-    if kernel == 1:
-        return F.linear(rows, layer.weight[:, :, 0], layer.bias).transpose(1, 2)
-    reach = (kernel - 1) * dilation
-    before = reach if causal else reach // 2
-    image = F.pad(rows, (0, 0, before, reach - before)).transpose(1, 2)[:, :, None]  # (B, M, 1, T + reach)
-    return F.conv2d(image, layer.weight[:, :, None], layer.bias, dilation=(1, dilation)).squeeze(2)
 
 
 def _taken_off(wave: Tensor, filters: Filters | None) -> Tensor:
@@ -502,10 +477,3 @@ def _check(couplings: dict[str, Tensor], normed: Tensor, blocks: nn.ModuleList) 
                     f"the log-determinant of ActNorm is not finite at block {k + 1}, flow {n + 1}: a scale is 0 or NaN"
                 )
     raise SpeechlibError("the log-determinants are finite each, and their sum is not: the values are out of range")
-
-
-def _conv(n_in: int, n_out: int, kernel: int, normed: bool, dilation: int = 1) -> nn.Module:
-    layer = nn.Conv1d(n_in, n_out, kernel, dilation=dilation)
-    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-    nn.init.zeros_(layer.bias)
-    return weight_norm(layer) if normed else layer

@@ -4,6 +4,8 @@ from torch import Tensor, nn
 
 from ..errors import SpeechlibError
 
+NOBODY = -1  # as a speaker's number: none of those that a model was trained with
+
 
 def vectors_of(table: nn.Embedding, speaker: Tensor | None, whose: str = "model") -> Tensor:
     """Speaker (B,), -1 = nobody -> vectors (B, V) of the table (n_speakers, V).

@@ -40,8 +40,8 @@ class Standardise(nn.Module):
 class UnitRange(nn.Module):
     """Log-mel bands (B, C, T), natural logarithm of powers -> (20 log10(power) + 80) / 100, clipped to [0, 1].
 
-    The preprocessing of ksw0306/ClariNet (and of FloWaveNet there, which standardises here): 0 is a power of 1e-4, and
-    whatever is above 10 is 1. (20 log10 is for amplitudes, and they apply it to powers.) Nothing is measured for it.
+    The preprocessing of ksw0306/ClariNet and ksw0306/FloWaveNet: 0 is a power of 1e-4, and whatever is above 10 is 1.
+    (20 log10 is for amplitudes, and they apply it to powers.) Nothing is measured for it.
     """
 
     def fit(self, mean, std) -> "UnitRange":

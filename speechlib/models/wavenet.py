@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import weight_norm
 
 from .. import mu_law
 from ..errors import SpeechlibError, UnknownName
+from .convolutions import check_condition, conv, convolved
 from .distributions import Distribution, Gaussian, LogisticMixture, MuLaw
 from .excitation import Emphasis, Envelope, Filters, held, whiten
 from .speakers import vectors_of
@@ -147,7 +147,7 @@ class Front(nn.Module):
             nn.init.normal_(self.table.weight, std=self.kernel**-0.5)
             self.bias = nn.Parameter(torch.zeros(self.channels))
         else:
-            self.conv = _conv(1, self.channels, self.kernel, config.weight_norm)
+            self.conv = conv(1, self.channels, self.kernel, config.weight_norm)
 
     def forward(self, wave: Tensor) -> Tensor:
         if not self.is_table:
@@ -156,7 +156,7 @@ class Front(nn.Module):
             elif self.companded:
                 wave = mu_law.compress(wave, self.companded)
             # the zeros before the beginning are padding, not class 0
-            return causal(self.conv, wave[:, None].to(self.conv.weight.dtype))
+            return convolved(self.conv, wave[:, None].to(self.conv.weight.dtype))
         rows = self.table(mu_law.encode(wave, self.classes)).unflatten(2, (self.kernel, self.channels))  # (B, S, k, R)
         total = self.bias
         for tap in range(self.kernel):
@@ -177,14 +177,14 @@ class Layer(nn.Module):
         self.reach = (config.kernel_size - 1) * dilation
         self.scale, self.sizes = config.residual_scale, (config.residual_channels, config.skip_channels)
         self.dropout = nn.Dropout(config.dropout)
-        self.gate = _conv(config.residual_channels, config.gate_channels, config.kernel_size, normed, dilation)
-        self.out = _conv(half, sum(self.sizes), 1, normed)  # residual and skip in one product
+        self.gate = conv(config.residual_channels, config.gate_channels, config.kernel_size, normed, dilation)
+        self.out = conv(half, sum(self.sizes), 1, normed)  # residual and skip in one product
 
     def forward(self, x: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
-        z = added(causal(self.gate, self.dropout(x)), condition)
+        z = added(convolved(self.gate, self.dropout(x)), condition)
         half = z.shape[1] // 2
         a, b = channels(z, half, half)
-        residual, skip = channels(causal(self.out, a.tanh() * b.sigmoid()), *self.sizes)
+        residual, skip = channels(convolved(self.out, a.tanh() * b.sigmoid()), *self.sizes)
         return (x + residual).mul_(self.scale), skip
 
 
@@ -203,11 +203,11 @@ class WaveNet(nn.Module):
         gates, post = config.n_layers * config.gate_channels, config.skip_channels
         width = gates + post if config.condition_post else gates
         self.front = Front(config)
-        self.front_skip = _conv(config.residual_channels, post, 1, config.weight_norm) if config.front_skip else None
+        self.front_skip = conv(config.residual_channels, post, 1, config.weight_norm) if config.front_skip else None
         self.layers = nn.ModuleList(Layer(config, dilation) for dilation in config.dilations)
         # one product for all layers, cut into pieces: rows [0, G) are layer 0's, the last may be the output stage's
         biased = config.condition_bias
-        self.condition = _conv(n_condition, width, 1, config.weight_norm, bias=biased) if n_condition else None
+        self.condition = conv(n_condition, width, 1, config.weight_norm, bias=biased) if n_condition else None
         # the condition comes as it is measured; standardised it is the same until `fit`
         self.inputs = UnitRange() if config.unit_condition else Standardise(n_condition)
         self.context = (
@@ -220,11 +220,11 @@ class WaveNet(nn.Module):
         elif n_condition and config.upsampling == "transposed":
             self.upsample = Transposed(config.scales, config.weight_norm)
         self.speakers = nn.Embedding(n_speakers, config.speaker_dim) if n_speakers else None
-        self.speaker = _conv(config.speaker_dim, width, 1, config.weight_norm, bias=False) if n_speakers else None
+        self.speaker = conv(config.speaker_dim, width, 1, config.weight_norm, bias=False) if n_speakers else None
         if self.speakers is not None:
             nn.init.normal_(self.speakers.weight, std=0.1)
-        self.post_1 = _conv(post, post, 1, config.weight_norm)
-        self.post_2 = _conv(post, self.distribution.n_parameters, 1, config.weight_norm)
+        self.post_1 = conv(post, post, 1, config.weight_norm)
+        self.post_2 = conv(post, self.distribution.n_parameters, 1, config.weight_norm)
         if config.start_scale:
             nn.init.zeros_(self.post_2.weight)
             nn.init.constant_(self.post_2.bias[1:], math.log(config.start_scale))
@@ -274,14 +274,14 @@ class WaveNet(nn.Module):
         x = self.front(F.pad(inner, (1, missing))[:, :-1])
         if self.config.front_relu:
             x = F.relu(x)
-        total = causal(self.front_skip, x) if self.front_skip is not None else 0
+        total = convolved(self.front_skip, x) if self.front_skip is not None else 0
         for layer, piece in zip(self.layers, conditions):
             x, skip = layer(x, piece)
             total = total + skip
-        total = causal(self.post_1, F.relu(total * self.skip_scale))
+        total = convolved(self.post_1, F.relu(total * self.skip_scale))
         if self.config.condition_post:
             total = added(total, conditions[-1])
-        return causal(self.post_2, F.relu(total))[:, :, :n_samples]
+        return convolved(self.post_2, F.relu(total))[:, :, :n_samples]
 
     @property
     def skip_scale(self) -> float:
@@ -312,20 +312,7 @@ class WaveNet(nn.Module):
 
     def check(self, condition: Tensor | None, n_samples: int | None = None) -> None:
         """Raises SpeechlibError for a condition that is not this model's, or not of n_samples."""
-        if self.condition is None:
-            if condition is not None:
-                raise SpeechlibError("a condition was given to a model that takes none (n_condition 0)")
-            return
-        channels, hop = self.sizes["n_condition"], self.config.hop
-        if condition is None or condition.ndim != 3 or condition.shape[1] != channels:
-            got = "none" if condition is None else f"one of shape {tuple(condition.shape)}"
-            raise SpeechlibError(f"this model needs a condition (B, {channels}, T), got {got}")
-        n_frames = condition.shape[2]
-        if n_samples is not None and not (n_frames - 1) * hop <= n_samples <= n_frames * hop:
-            raise SpeechlibError(
-                f"wave of {n_samples} samples, {n_frames} frames x {hop} samples = {n_frames * hop}: "
-                "condition and wave must cover the same stretch (was the wave cut after the condition was made?)"
-            )
+        check_condition(condition, self.sizes["n_condition"], self.config.hop, n_samples)
 
     def conditions(self, condition: Tensor | None, speaker: Tensor | None, n_samples: int) -> list[Tensor | None]:
         """What each layer's gate gets (B, G, N), each column for as many samples; last, the output stage's (B, K, N).
@@ -348,20 +335,6 @@ class WaveNet(nn.Module):
         return pieces
 
 
-def causal(layer: nn.Conv1d, x: Tensor) -> Tensor:
-    """The layer's convolution (B, N, S) of x (B, M, S), zeros before its beginning.
-
-    In memory the channels of a sample lie side by side, here and in what comes out: in bfloat16 on a CPU that makes a
-    convolution of few channels several times as quick. conv2d keeps this order, conv1d does not.
-    """
-    rows, kernel, dilation = x.transpose(1, 2), layer.kernel_size[0], layer.dilation[0]
-    if kernel == 1:
-        return F.linear(rows, layer.weight[:, :, 0], layer.bias).transpose(1, 2)
-    before = rows.new_zeros(len(rows), (kernel - 1) * dilation, rows.shape[2])
-    image = torch.cat([before, rows], dim=1).transpose(1, 2)[:, :, None]  # (B, M, 1, S + reach)
-    return F.conv2d(image, layer.weight[:, :, None], layer.bias, dilation=(1, dilation)).squeeze(2)
-
-
 def added(x: Tensor, condition: Tensor | None) -> Tensor:
     """x (B, C, S) + condition (B, C, N), each of its columns for S / N samples."""
     return x if condition is None else (x.unflatten(2, (condition.shape[2], -1)) + condition[..., None]).flatten(2)
@@ -378,11 +351,3 @@ def _excitation(config: WaveNetConfig, n_condition: int) -> nn.Module | None:
     if config.envelope:
         return Envelope(config.envelope, n_condition, config.envelope_fft, config.hop)
     return Emphasis(config.emphasis, config.emphasis_scale) if config.emphasis else None
-
-
-def _conv(n_in: int, n_out: int, kernel: int, normed: bool, dilation: int = 1, bias: bool = True) -> nn.Module:
-    layer = nn.Conv1d(n_in, n_out, kernel, dilation=dilation, bias=bias)
-    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-    if bias:
-        nn.init.zeros_(layer.bias)
-    return weight_norm(layer) if normed else layer

@@ -1,7 +1,6 @@
 """Presets of the FloWaveNet vocoder: mel bands in, all samples at once out.
 
-`paper` has the source's numbers (ksw0306/FloWaveNet on LJSpeech), its bands standardised where the source cuts them to
-[0, 1]. `demo` speaks at 8 kHz with a fifth of the channels
+`paper` has the source's numbers (ksw0306/FloWaveNet on LJSpeech). `demo` speaks at 8 kHz with a fifth of the channels
 and a quarter of the flows, and learns the excitation under the envelope that its bands tell (models/excitation.py), as
 the WaveNet of notebook 21 does: the wave itself, learned for as long, is no speech yet.
 """
@@ -18,9 +17,9 @@ _paper = Experiment(
     system="flowavenet",
     preset="paper",
     corpus=CorpusConfig("ljspeech"),
-    pack=PackConfig(sample_rate=22_050, features=(replace(MEL_22K, floor=1e-4),)),
+    pack=PackConfig(sample_rate=22_050, features=(replace(MEL_22K, floor=1e-4),), peak=0.999),
     split=SplitConfig(parts={"train": 0.9, "val": 0.1}),
-    model=FloWaveNetConfig(),
+    model=FloWaveNetConfig(unit_condition=True),
     training=TrainingConfig(
         steps=1_000_000,
         batch_size=2,

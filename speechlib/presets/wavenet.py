@@ -172,10 +172,13 @@ _long = replace(
 _paper_teacher = replace(
     _paper_gaussian,
     preset="paper_teacher",
+    pack=replace(_paper.pack, peak=0.999),
     model=SOURCE_TEACHER,
     training=replace(
         _paper_gaussian.training,
         n_frames=62,  # 15,872 samples
+        sample_every=10_000,
+        best_by="loss",
         grad_clip=10.0,
         learning_rates=tuple((200_000 * k, 1e-3 / 2**k) for k in (1, 2, 3)),
     ),

@@ -9,12 +9,13 @@ codebook can do, `voices` what all that speak their codes can, `beside` asks sev
 name of a system is that system (SYSTEMS in lifecycle); the others are what is asked of several.
 """
 
-from .beside import at_hand, convert_all
+from .beside import convert_all, with_voices
 from .codes import baseline, encode, n_codes, tokens
 from .data import Data, Trained, crops
 from .imagined import Imagined, imagine
 from .lifecycle import (
     SYSTEMS,
+    at_hand,
     blank,
     build,
     describe,
@@ -36,6 +37,7 @@ from .voices import (
     convert,
     convert_file,
     has_voices,
+    other_voice,
     reconstruct,
     speak,
     speaker_vectors,
@@ -67,6 +69,7 @@ __all__ = [
     "load",
     "load_pretrained",
     "n_codes",
+    "other_voice",
     "prepare",
     "probe_table",
     "reconstruct",
@@ -81,4 +84,5 @@ __all__ = [
     "train",
     "train_part",
     "voicing",
+    "with_voices",
 ]

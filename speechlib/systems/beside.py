@@ -11,27 +11,22 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from .. import audio, runs
+from .. import audio
 from ..errors import SpeechlibError
 from ..evaluation.conversion import Spoken
+from ..models.speakers import NOBODY
 from ..packs import Pack
 from ..presets import Experiment
 from .data import Trained
-from .lifecycle import load
+from .lifecycle import at_hand
 from .voices import convert, has_voices, takes_references, voicing
 
-NOBODY = -1  # as a speaker's number: none of those that it was trained with
 
-
-def at_hand(experiments: Mapping[str, Experiment], pack: Pack) -> tuple[dict[str, Trained], dict[str, str]]:
-    """(those that are trained and know the speech of `pack`, why the others are not here), both by name."""
-    found, absent = {}, {}
-    for name, experiment in experiments.items():
-        run = runs.find(experiment)
-        if run is None or run.status != "done":
-            absent[name] = "there is no finished run of it"
-            continue
-        trained = load(run)
+def with_voices(experiments: Mapping[str, Experiment], pack: Pack) -> tuple[dict[str, Trained], dict[str, str]]:
+    """Those `at_hand` that know speakers and the speech of `pack`, and why the others are not here, both by name."""
+    trained_ones, absent = at_hand(experiments)
+    found = {}
+    for name, trained in trained_ones.items():
         if not has_voices(trained):
             absent[name] = "it knows no speakers, and has one voice"
         elif lacking := set(pack.utterances) - set(trained.data.pack.utterances):

@@ -9,7 +9,7 @@ from ..generation.clarinet import generate, stream
 from ..models.clarinet import ClariNet
 from ..presets import Experiment
 from ..runs import Run
-from . import vocoders, wavenet
+from . import judging, wavenet
 from .data import Data, Trained
 
 objective = objectives.clarinet
@@ -17,14 +17,9 @@ objective = objectives.clarinet
 
 def new(experiment: Experiment, n_speakers: int) -> ClariNet:
     _check(experiment)
-    config = next(c for c in experiment.pack.features if c.kind == experiment.inputs)
-    if experiment.model.hop != config.hop_length:
-        raise SpeechlibError(
-            f"model.teacher.scales {experiment.model.teacher.scales} make {experiment.model.hop} samples of a frame, "
-            f"{config.kind} has a hop of {config.hop_length}: their product must be the hop"
-        )
-    known = n_speakers if experiment.model.teacher.speaker_dim else 0
-    return ClariNet(experiment.model, n_features(config), known)
+    shared = experiment.model.teacher
+    condition = wavenet.condition_of(experiment, shared.scales, "model.teacher.scales")
+    return ClariNet(experiment.model, n_features(condition), n_speakers if shared.speaker_dim else 0)
 
 
 def _check(experiment: Experiment) -> None:
@@ -77,11 +72,10 @@ def speaking(trained: Trained, features: int | Tensor, speaker: int | None = Non
 
 
 def listen(experiment: Experiment, prepared: Data, run: Run, model: ClariNet, step: int) -> None:
-    trained = Trained(model, experiment, prepared, run)
-    vocoders.listen(trained, lambda clip: vocode(trained, clip.features, clip.speaker), step)
+    judging.listen(Trained(model, experiment, prepared, run), vocode, step)
 
 
 def scores(trained: Trained) -> dict[str, float]:
-    """A few seconds of the validation part said by the student, judged beside noise of the same bands (see vocoders).
+    """A few seconds of the validation part said by the student, judged beside noise of the same bands (see judging).
     Those of the teacher are in its own run."""
-    return vocoders.score(trained, lambda clip: vocode(trained, clip.features, clip.speaker))
+    return judging.score(trained, vocode)

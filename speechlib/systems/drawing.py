@@ -12,9 +12,10 @@ from ..features import extract, n_features
 from ..figures import melnet as figures
 from ..generation.melnet import Generated, Progress, generate, upsample
 from ..models.melnet import grid_sizes
+from ..models.speakers import NOBODY
 from . import melnet
 from .data import Trained
-from .resynthesis import NOBODY
+from .resynthesis import NOBODYS_NAME
 
 SECONDS = 1.5  # of a clip where nothing else is said
 
@@ -76,7 +77,7 @@ def draw(
         raise SpeechlibError("a clip begins with a prime or has real tiers, not both: leave one out")
     if utterance is not None and not n_real:
         raise SpeechlibError(f"of the utterance {utterance!r} nothing is kept: say how many tiers (1 to {n_tiers})")
-    voices = list(speakers) or [NOBODY]
+    voices = list(speakers) or [NOBODYS_NAME]
     who = [_index(trained, voices[b % len(voices)]) for b in range(n_clips)]
     options = {"seed": seed, "temperature": temperature, "weight_temperature": temperature, "progress": progress}
     options["speaker"] = torch.tensor(who) if trained.model.sizes["n_speakers"] else None
@@ -86,18 +87,18 @@ def draw(
     else:
         given = None if prime is None else _beginning(trained, prime, n_frames)
         made = generate(trained.model, n_frames, n_clips=n_clips, prime=given, **options)
-    called = dict(enumerate(pack.speakers)) | {-1: "nobody"}
+    called = dict(enumerate(pack.speakers)) | {NOBODY: "nobody"}
     names = [f"{called[index]}_{seed}_{b + 1}" for b, index in enumerate(who)]
     return write(trained, made, folder, names)
 
 
 def _index(trained: Trained, speaker: str) -> int:
     known = list(trained.data.pack.speakers) if trained.model.sizes["n_speakers"] else []
-    if speaker != NOBODY and not known:
+    if speaker != NOBODYS_NAME and not known:
         raise SpeechlibError(f"this MelNet was trained without speakers: {speaker} cannot be asked for")
-    if speaker not in [NOBODY, *known]:
-        raise UnknownName("speaker", speaker, [NOBODY, *known])
-    return -1 if speaker == NOBODY else known.index(speaker)
+    if speaker not in [NOBODYS_NAME, *known]:
+        raise UnknownName("speaker", speaker, [NOBODYS_NAME, *known])
+    return NOBODY if speaker == NOBODYS_NAME else known.index(speaker)
 
 
 def _utterance(trained: Trained, name: str | None) -> int:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..errors import SpeechlibError, UnknownName
-from .beside import NOBODY
+from ..models.speakers import NOBODY
 from .codes import has_codes
 from .data import Trained, device_of
 from .voices import speak, takes_references

@@ -10,26 +10,21 @@ from ..generation.flowavenet import generate
 from ..models.flowavenet import FloWaveNet
 from ..presets import Experiment
 from ..runs import Run
-from . import vocoders, wavenet
+from . import judging, wavenet
 from .data import Data, Trained, crops
 
 objective = objectives.flowavenet
 
 
 def new(experiment: Experiment, n_speakers: int) -> FloWaveNet:
-    config, training = next(c for c in experiment.pack.features if c.kind == experiment.inputs), experiment.training
-    model = experiment.model
-    if model.hop != config.hop_length:
-        raise SpeechlibError(
-            f"model.scales {model.scales} make {model.hop} samples of a frame, {config.kind} has a hop of "
-            f"{config.hop_length}: their product must be the hop"
-        )
+    model, training = experiment.model, experiment.training
+    condition = wavenet.condition_of(experiment, model.scales)
     if training.n_frames * model.hop % model.squeeze:
         raise SpeechlibError(
             f"crops of training.n_frames {training.n_frames} x {model.hop} samples do not divide by {model.squeeze}, "
             f"which {model.n_blocks} blocks squeeze into one position"
         )
-    return FloWaveNet(model, n_features(config), n_speakers if model.speaker_dim else 0)
+    return FloWaveNet(model, n_features(condition), n_speakers if model.speaker_dim else 0)
 
 
 def fit(model: FloWaveNet, experiment: Experiment, data: Data) -> None:
@@ -62,10 +57,9 @@ def vocode(
 
 
 def listen(experiment: Experiment, prepared: Data, run: Run, model: FloWaveNet, step: int) -> None:
-    trained = Trained(model, experiment, prepared, run)
-    vocoders.listen(trained, lambda clip: vocode(trained, clip.features, clip.speaker), step)
+    judging.listen(Trained(model, experiment, prepared, run), vocode, step)
 
 
 def scores(trained: Trained) -> dict[str, float]:
-    """A few seconds of the validation part said by the model, judged beside noise of the same bands (see vocoders)."""
-    return vocoders.score(trained, lambda clip: vocode(trained, clip.features, clip.speaker))
+    """A few seconds of the validation part said by the model, judged beside noise of the same bands (see judging)."""
+    return judging.score(trained, vocode)

@@ -6,7 +6,7 @@ and, where they are others than usual, what it learns from (`batches_of`), who t
 of it while it learns (`listen`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from contextlib import nullcontext
 from dataclasses import replace
@@ -59,6 +59,9 @@ SYSTEMS: dict[str, ModuleType] = {
 }
 
 
+NO_RUN = "there is no finished run of it"
+
+
 def system_of(experiment: Experiment) -> ModuleType:
     if experiment.system not in SYSTEMS:
         raise UnknownName("system", experiment.system, SYSTEMS)
@@ -82,21 +85,21 @@ def prepare(experiment: Experiment, progress: Progress | None = None, executor: 
     return codec.data._replace(pack=code_pack(codec, progress))
 
 
-def source_of(experiment: Experiment, progress: Progress | None = None) -> Trained:
+def source_of(experiment: Experiment, progress: Progress | None = None, data: Data | None = None) -> Trained:
     """What an experiment builds on, trained: its finished run, else the checkpoint of the same experiment that ships
-    with the package, else a run made now. Raises SpeechlibError for an experiment that builds on nothing."""
+    with the package, else a run made now. `data`, where it is given, is what the source has learned from as well.
+    Raises SpeechlibError for an experiment that builds on nothing."""
     source = experiment.source
     if source is None:
         raise SpeechlibError(f"the {experiment.system} builds on no other experiment: its `source` is empty")
     name = _shipped_as(source)
-    return load_pretrained(name) if name else load(train(source, progress))
+    return load_pretrained(name, data) if name else load(train(source, progress, data), data)
 
 
 def _shipped_as(source: Experiment) -> str:
     """The checkpoint that ships with the package and is of this very experiment; empty where there is none, or where
     its run is done."""
-    run = runs.find(source)
-    if run is None or run.status != "done":
+    if runs.finished(source) is None:
         for name in pretrained.names():
             if replace(shipped(name), preset=source.preset) == source:
                 return name
@@ -149,8 +152,7 @@ def train(experiment: Experiment, progress: Progress | None = None, data: Data |
     `data` spares preparing it again. Any error marks the run failed, with the reason; SpeechlibError is for what a user
     can mend.
     """
-    run = runs.find(experiment)
-    if run is not None and run.status == "done":
+    if (run := runs.finished(experiment)) is not None:
         return run
     with training.start_accelerator().main_process_first():
         run = runs.create(experiment)
@@ -299,6 +301,38 @@ def load(run: Run, data: Data | None = None, averaged: bool = True, best: bool =
         raw = [training.raw_weights(part) for part in run.parts() or [run]]
         runs.load_weights(model, {name: t for weights in raw for name, t in weights.items()}, run.training_state)
     return Trained(model, experiment, data or prepare(experiment), run)
+
+
+def at_hand(
+    experiments: Mapping[str, Experiment], data: Data | None = None
+) -> tuple[dict[str, Trained], dict[str, str]]:
+    """(those of the experiments that are trained, why the others are not here), both by name.
+
+    What several of them learn from is opened once; `data` spares that too.
+    """
+    found: dict[str, Trained] = {}
+    absent = {}
+    for name, experiment in experiments.items():
+        try:
+            if (run := runs.finished(experiment)) is None:
+                absent[name] = NO_RUN
+            else:
+                found[name] = load(run, data or data_of(experiment, found.values()))
+        except SpeechlibError as error:
+            absent[name] = str(error)
+    return found, absent
+
+
+def data_of(experiment: Experiment, others: Iterable[Trained]) -> Data | None:
+    """What an experiment learns from, where one of the others has it open."""
+    return next((other.data for other in others if _opens(other.experiment) == _opens(experiment)), None)
+
+
+def _opens(experiment: Experiment) -> tuple:
+    """All that `prepare` goes by."""
+    voices = getattr(experiment.model, "voices", "speaker")
+    codec = experiment.source if experiment.inputs == CODES else None
+    return experiment.corpus, experiment.pack, experiment.split, voices, codec
 
 
 def load_pretrained(name: str, data: Data | None = None) -> Trained:

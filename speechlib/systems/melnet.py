@@ -18,7 +18,7 @@ from ..inversion import refine, to_audio
 from ..models.melnet import MelNet
 from ..presets import Experiment
 from ..presets.melnet import architecture
-from . import vocoders
+from . import judging
 from .data import Data, Trained, crops, device_of
 from .parts import EACH
 
@@ -183,10 +183,10 @@ def lasting(data: Data, kind: str, seconds: float, n: int, part: str = "val") ->
     return [found[k] for k in np.unique(np.linspace(0, len(found) - 1, min(n, len(found))).astype(int))]
 
 
-def upsampler(trained: Trained, n_real: int = 1, **options) -> vocoders.Vocoder:
+def upsampler(trained: Trained, n_real: int = 1, **options) -> judging.Vocoder:
     """A clip from the grids of its first n_real tiers, the rest drawn (`options` of generation.melnet.upsample)."""
 
-    def say(clip: vocoders.Clip) -> Tensor:
+    def say(clip: judging.Clip) -> Tensor:
         speaker = speaker_of(trained, clip.speaker)
         return speak(
             trained, upsample(trained.model, clip.features[None], n_real, speaker=speaker, **options).features[0]
@@ -195,7 +195,7 @@ def upsampler(trained: Trained, n_real: int = 1, **options) -> vocoders.Vocoder:
     return say
 
 
-def stretcher(trained: Trained, n_real: int = 1) -> vocoders.Vocoder:
+def stretcher(trained: Trained, n_real: int = 1) -> judging.Vocoder:
     """The rival: the same grids, and straight lines between their values."""
     return lambda clip: speak(trained, stretch(trained.model, clip.features[None].cpu(), n_real)[0])
 

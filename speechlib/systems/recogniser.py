@@ -140,7 +140,7 @@ def hear(trained: Trained, wave, sample_rate: int) -> list[str]:
     return heard
 
 
-class Spoken(NamedTuple):
+class Utterance(NamedTuple):
     """A wave and what should be heard in it."""
 
     wave: Tensor | np.ndarray
@@ -149,18 +149,18 @@ class Spoken(NamedTuple):
     name: str = "utterance"
 
 
-def judge(trained: Trained, spoken: Iterable[Spoken]) -> list[phone_errors.Heard]:
+def judge(trained: Trained, spoken: Iterable[Utterance]) -> list[phone_errors.Heard]:
     """How many errors there are in each. Raises SpeechlibError for an utterance without phones."""
     return [
         phone_errors.compare(hear(trained, s.wave, s.sample_rate), phone_errors.said(s.phones), s.name) for s in spoken
     ]
 
 
-def recordings(trained: Trained, indices: Iterable[int]) -> list[Spoken]:
+def recordings(trained: Trained, indices: Iterable[int]) -> list[Utterance]:
     """Utterances of the recogniser's own pack in which something is said, as recorded: the mark for what is made."""
     pack, rate = trained.data.pack, trained.data.pack.config.sample_rate
     phones = {i: pack.phones(i) for i in indices}
-    return [Spoken(pack.wave(i), rate, p, pack.utterances[i]) for i, p in phones.items() if phone_errors.said(p)]
+    return [Utterance(pack.wave(i), rate, p, pack.utterances[i]) for i, p in phones.items() if phone_errors.said(p)]
 
 
 def scores(trained: Trained) -> dict[str, float]:

@@ -8,11 +8,12 @@ import torch
 from .. import audio, packs
 from ..errors import SpeechlibError, UnknownName
 from ..features import extract
+from ..models.speakers import NOBODY
 from . import voices
 from .data import Trained
 from .lifecycle import system_of
 
-NOBODY = "none"  # as a speaker's name: nobody's voice, for decoders that know it
+NOBODYS_NAME = "none"  # as a speaker's name: nobody's voice, for decoders that know it
 
 
 def resynthesise(
@@ -45,7 +46,7 @@ def resynthesise(
     folder.mkdir(parents=True, exist_ok=True)
     if is_codec:
         said = voices.convert_file(
-            trained, path, [-1 if i is None else i for i in indices], folder, seconds, **generation
+            trained, path, [NOBODY if i is None else i for i in indices], folder, seconds, **generation
         )
         return [folder / f"{path.stem}_{name}.wav" for name in said]
     wave, rate = audio.read(path, pack.config.sample_rate, duration=seconds)
@@ -69,7 +70,7 @@ def _indices(trained: Trained, speakers: Sequence[str], knows_some: bool) -> lis
             )
         return [None]
     known, system = list(trained.data.pack.speakers), system_of(trained.experiment)
-    nobody = [NOBODY] if getattr(system, "VOICING", None) is None or system.VOICING.nobody else []
+    nobody = [NOBODYS_NAME] if getattr(system, "VOICING", None) is None or system.VOICING.nobody else []
     for name in speakers:
         if name not in known + nobody:
             raise UnknownName("speaker", name, known + nobody)
@@ -77,7 +78,7 @@ def _indices(trained: Trained, speakers: Sequence[str], knows_some: bool) -> lis
         raise SpeechlibError(
             f"this {trained.experiment.system} has no voice of nobody: say which of {_list(known)} speaks"
         )
-    return [-1 if name == NOBODY else known.index(name) for name in speakers or nobody]
+    return [NOBODY if name == NOBODYS_NAME else known.index(name) for name in speakers or nobody]
 
 
 def _list(names) -> str:

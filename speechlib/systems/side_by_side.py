@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from .. import audio, presets, pretrained, runs
+from .. import audio, presets, pretrained
 from ..errors import SpeechlibError
 from ..evaluation import listener, phone_errors, vocoder
 from ..evaluation.bitrate import bitrate
@@ -31,10 +31,10 @@ from ..inversion import to_audio
 from ..models import MODELS
 from ..presets import Experiment
 from ..training import Progress
-from . import attributes, recogniser, vocoders, voices, windows
+from . import attributes, judging, recogniser, voices, windows
 from .codes import apart, encode, has_codes
 from .data import Data, Trained
-from .lifecycle import SYSTEMS, experiment_of, load, load_pretrained, shipped, system_of
+from .lifecycle import NO_RUN, SYSTEMS, at_hand, data_of, load_pretrained, shipped, system_of
 
 if TYPE_CHECKING:
     import pandas
@@ -50,7 +50,7 @@ _MEANT, _PLACES = 12, 3  # utterances of each voice, and places in a phone, of w
 class Found(NamedTuple):
     trained: dict[str, Trained]  # label -> who takes part
     missing: dict[str, Experiment]  # system -> the experiment that has no finished run
-    absent: dict[str, str]  # system -> why it cannot take part, whether it has a run or not
+    absent: dict[str, str]  # system, or label -> why it cannot take part, whether it has a run or not
 
 
 class Piece(NamedTuple):
@@ -65,51 +65,43 @@ class Piece(NamedTuple):
 
 
 class Compared(NamedTuple):
-    table: "pandas.DataFrame"  # a row per label, the marks first
+    table: "pandas.DataFrame"  # a row per label, the marks first, those that failed last
     sheet: "pandas.DataFrame"  # a row per piece
     pieces: list[Piece]
     marks: tuple[str, ...]  # labels that are no systems: recordings, and what needs no model
     is_new: bool  # whether the recogniser has never been told any of these sentences
+    failed: dict[str, str]  # label -> what went wrong; its row of the table is empty
 
 
-def find(judge: Trained) -> Found:
+def find(judge: Trained, variants: bool = True) -> Found:
     """Every system with a finished run of the judge's preset, corpus and seed; presets whose names begin with that name
-    ("demo_svq") are variants. At `demo` on `toy` also the checkpoints that ship with the package."""
+    ("demo_svq") are its variants. At `demo` on `toy` also the checkpoints that ship with the package."""
     about = judge.experiment
-    trained: dict[str, Trained] = {}
-    missing, absent = {}, {}
+    asked: dict[str, Experiment] = {}  # label -> whose run is looked for
+    absent = {}
     for system in (name for name in SYSTEMS if name != about.system):
         if not _says(system):
             absent[system] = "draws from nothing: there is no recording to put beside what it says"
             continue
         for preset in presets.names()[system]:
-            if preset != about.preset and not preset.startswith(f"{about.preset}_"):
+            if preset != about.preset and not (variants and preset.startswith(f"{about.preset}_")):
                 continue
-            experiment = presets.get(system, preset, about.corpus.name, about.corpus.root, about.seed)
-            run = runs.find(experiment)
-            if run is not None and run.status == "done":
-                variant = preset.removeprefix(about.preset).replace("_", " ").strip()
-                label = f"{system}, {variant}" if variant else system
-                trained[label] = load(run, _packed_alike(experiment_of(run), trained.values()))
-            elif preset == about.preset:
-                missing[system] = experiment
-        if about.preset == "demo" and about.corpus.name == "toy" and system in pretrained.names():
-            known = shipped(system)
-            trained[f"{system}, {SHIPPED}"] = load_pretrained(system, _packed_alike(known, trained.values()))
-    return Found(trained, missing, absent)
+            variant = preset.removeprefix(about.preset).replace("_", " ").strip()
+            label = f"{system}, {variant}" if variant else system
+            asked[label] = presets.get(system, preset, about.corpus.name, about.corpus.root, about.seed)
+    trained, without = at_hand(asked)
+    if about.preset == "demo" and about.corpus.name == "toy":
+        for system in pretrained.names():
+            if system != about.system and _says(system):
+                alike = data_of(shipped(system), trained.values())
+                trained[f"{system}, {SHIPPED}"] = load_pretrained(system, alike)
+    missing = {label: asked[label] for label, why in without.items() if why == NO_RUN and label in SYSTEMS}
+    return Found(trained, missing, absent | {label: why for label, why in without.items() if why != NO_RUN})
 
 
 def _says(system: str) -> bool:
     speaks = any(hasattr(SYSTEMS[system], name) for name in ("vocode", "VOICING", "upsampler"))
     return speaks or hasattr(MODELS[system], "latents")
-
-
-def _packed_alike(experiment: Experiment, others: Iterable[Trained]) -> Data | None:
-    """The data of another system that reads the same: opened once, and not for each."""
-    for other in others:
-        if all(getattr(other.experiment, name) == getattr(experiment, name) for name in ("corpus", "pack", "split")):
-            return other.data
-    return None
 
 
 def held_out(found: Found, judge: Trained, n: int = 6) -> tuple[list[str], bool]:
@@ -141,7 +133,7 @@ def compare(found: Found, judge: Trained, n: int = 6, seed: int = 0, progress: P
     (`per_converted`); share of phones that a probe hears where they belong (`phones`); of pieces that are taken for
     their own voice (`voice`), or for the one that was asked for (`voice_converted`); correlation of log F0 (`pitch`,
     `pitch_converted`) and `pitch_kept`; `mel_cepstral_distortion` and `log_mel_distance` (dB); `bits_per_second` of
-    codes.
+    codes. A system that fails has an empty row, and its reason in `failed`.
     """
     import pandas
 
@@ -151,7 +143,7 @@ def compare(found: Found, judge: Trained, n: int = 6, seed: int = 0, progress: P
     rates: dict[int, Data] = {}  # the first pack of each rate, the judge's before others
     for trained in (judge, *found.trained.values()):
         rates.setdefault(trained.data.pack.config.sample_rate, trained.data)
-    pieces, rows, bits = [], [], {}
+    pieces, rows, bits, failed = [], [], {}, {}
     for data in rates.values():
         said = _marks(data, names, alone=len(rates) == 1)
         pieces += said
@@ -160,16 +152,17 @@ def compare(found: Found, judge: Trained, n: int = 6, seed: int = 0, progress: P
     for done, (label, trained) in enumerate(found.trained.items(), 1):
         try:
             said = _pieces(label, trained, names, seed)
-            pieces += said
-            rows += [_judged(piece, trained.data, judge, ear) for piece in said]
-        except SpeechlibError as error:
-            raise SpeechlibError(f"{label}: {error}") from None
-        if hasattr(trained.experiment.model, "has_codes") and has_codes(trained.experiment):
-            bits[label] = _bits_per_second(trained)
+            judged = [_judged(piece, trained.data, judge, ear) for piece in said]
+            if hasattr(trained.experiment.model, "has_codes") and has_codes(trained.experiment):
+                bits[label] = _bits_per_second(trained)
+            pieces, rows = pieces + said, rows + judged
+        except (SpeechlibError, RuntimeError) as error:  # out of memory is a RuntimeError: the others go on
+            failed[label] = str(error)
         tell(done, len(found.trained), label)
     sheet = pandas.DataFrame(rows)
     table = pandas.DataFrame({label: _row(own) for label, own in sheet.groupby("label", sort=False)}).T
-    return Compared(table.assign(bits_per_second=pandas.Series(bits, dtype=float)), sheet, pieces, marks, is_new)
+    table = table.reindex([*table.index, *failed]).assign(bits_per_second=pandas.Series(bits, dtype=float))
+    return Compared(table, sheet, pieces, marks, is_new, failed)
 
 
 # -- saying ------------------------------------------------------------------------------------------------------------
@@ -181,10 +174,10 @@ def _marks(data: Data, names: Sequence[str], alone: bool) -> list[Piece]:
     rate, kinds = pack.config.sample_rate, [config.kind for config in pack.config.features]
     behind = "" if alone else f", {rate / 1000:g} kHz"
     pieces = []
-    ways = {vocoders.RECORDING: lambda clip: torch.from_numpy(clip.wave)}
+    ways = {judging.RECORDING: lambda clip: torch.from_numpy(clip.wave)}
     if "log_mel" in kinds:  # the better one first
-        rivals = vocoders.rivals(pack.config_of("log_mel"))
-        ways |= {way: rivals[way] for way in (vocoders.GRIFFIN_LIM, vocoders.NOISE)}
+        rivals = judging.rivals(pack.config_of("log_mel"))
+        ways |= {way: rivals[way] for way in (judging.GRIFFIN_LIM, judging.NOISE)}
     for way, say in ways.items():
         for name in names:
             clip = _clip(data, pack.index_of(name), "log_mel" if "log_mel" in kinds else kinds[0])
@@ -193,11 +186,11 @@ def _marks(data: Data, names: Sequence[str], alone: bool) -> list[Piece]:
     return pieces
 
 
-def _clip(data: Data, index: int, kind: str) -> vocoders.Clip:
+def _clip(data: Data, index: int, kind: str) -> judging.Clip:
     """A whole utterance."""
     pack = data.pack
     wave, features = pack.wave(index).cpu().numpy(), pack.features(index, kind).cpu()
-    return vocoders.Clip(index, features, int(pack.speaker[index]), wave, pack.phones(index))
+    return judging.Clip(index, features, int(pack.speaker[index]), wave, pack.phones(index))
 
 
 def _pieces(label: str, trained: Trained, names: Sequence[str], seed: int) -> list[Piece]:
@@ -205,7 +198,7 @@ def _pieces(label: str, trained: Trained, names: Sequence[str], seed: int) -> li
     pack = trained.data.pack
     indices = [pack.index_of(name) for name in names]
     own = [(i, int(pack.speaker[i])) for i in indices]
-    other = [(i, _another(pack, s, k)) for k, (i, s) in enumerate(own)] if len(pack.speakers) > 1 else []
+    other = [(i, voices.other_voice(pack, s, k)) for k, (i, s) in enumerate(own)] if len(pack.speakers) > 1 else []
     pieces, rate = [], pack.config.sample_rate
     for way, asked, waves in zip((AGAIN, CONVERTED), (own, other), _said(trained, own, other, seed)):
         for (i, s), wave in zip(asked, waves):
@@ -249,13 +242,6 @@ def _moved(trained: Trained, other: Sequence[tuple[int, int]]) -> Iterable[torch
         yield attributes.transform(trained, i, means, [move])
 
 
-def _another(pack, speaker: int, turn: int) -> int:
-    """Somebody else, of the other sex where there is one, not always the same."""
-    others = [s for s in range(len(pack.speakers)) if s != speaker]
-    apart = [s for s in others if pack.genders[s] != pack.genders[speaker]] or others
-    return apart[turn % len(apart)]
-
-
 def sounds(compared: Compared, n: int = 2) -> dict[str, dict[str, tuple[np.ndarray, int]]]:
     """label -> {what is said: (wave, sample_rate)}, for players: the first n utterances again, then in other voices."""
     names = list(dict.fromkeys(piece.utterance for piece in compared.pieces))[:n]
@@ -276,7 +262,7 @@ def _judged(piece: Piece, data: Data, judge: Trained, ear: Listener) -> dict:
     phones, rate = pack.phones(index), judge.data.pack.config.sample_rate
     row = piece._asdict() | {"source": pack.speakers[pack.speaker[index]]}
     del row["wave"]
-    heard = recogniser.judge(judge, [recogniser.Spoken(piece.wave, piece.sample_rate, phones, piece.utterance)])
+    heard = recogniser.judge(judge, [recogniser.Utterance(piece.wave, piece.sample_rate, phones, piece.utterance)])
     row |= heard[0]._asdict()
     wave = audio.resample(piece.wave, piece.sample_rate, rate)
     if ear.voice is not None:

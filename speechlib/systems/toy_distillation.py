@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..evaluation.flows import grid_lines
 from ..objectives import gaussian_kl
 
 _POINTS, _BATCH, _RATE = 1500, 256, 0.05
@@ -55,7 +56,7 @@ def distil(shown: tuple[int, ...] = (0, 30, 400), seed: int = 0) -> Distilled:
         for step in range(max(shown) + 1):
             if step in shown:
                 with torch.no_grad():
-                    stages[step] = flow(noise)[0], flow(_grid())[0]
+                    stages[step] = flow(noise)[0], flow(grid_lines())[0]
             x, *student = flow(torch.randn(_BATCH, 2))
             kl = gaussian_kl(*student, *teach(x[:, 0])).sum(1).mean()
             optimizer.zero_grad()
@@ -63,10 +64,3 @@ def distil(shown: tuple[int, ...] = (0, 30, 400), seed: int = 0) -> Distilled:
             optimizer.step()
             spent.append(float(kl.detach()))
     return Distilled(stages, noise * log_scale.exp() + mean, spent)
-
-
-def _grid(reach: float = 2.5, n_lines: int = 11, n_points: int = 101) -> Tensor:
-    """The lines (2 n_lines, n_points, 2) of a square grid."""
-    fine, coarse = torch.linspace(-reach, reach, n_points), torch.linspace(-reach, reach, n_lines)
-    across = torch.stack(torch.meshgrid(coarse, fine, indexing="ij"), dim=-1)
-    return torch.cat([across, across.flip(-1)])

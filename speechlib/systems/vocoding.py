@@ -1,7 +1,7 @@
 """Features of any kind of source, heard through any vocoder there is.
 
     wave = vocoding.vocode(bands, runs.find(experiment), config)     # (C, T) of a VAE, a VQ-VAE, a MelNet
-    vocoding.compare(data, clips, kind, vocoding.everything(data, kind))
+    vocoding.compare(data, clips, kind, vocoding.everything(experiment, data))
 
 A vocoder is a run of any system with `vocode(trained, features, speaker)`; where there is none, Griffin-Lim stands in.
 """
@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,10 +24,10 @@ from ..features import FeatureConfig, n_features
 from ..inversion import to_audio
 from ..presets import Experiment
 from ..runs import Run
-from . import vocoders
+from . import judging
 from .data import Data, Trained
-from .lifecycle import experiment_of, load, load_pretrained, shipped, system_of
-from .vocoders import Clip
+from .judging import Clip
+from .lifecycle import SYSTEMS, at_hand, experiment_of, load, load_pretrained, shipped, system_of
 
 if TYPE_CHECKING:
     import pandas
@@ -76,16 +77,7 @@ def converted(features: Tensor, given: FeatureConfig, wanted: FeatureConfig) -> 
     if given == wanted:
         return features
     ratio = wanted.sample_rate / given.sample_rate
-    alike = replace(
-        given,
-        sample_rate=wanted.sample_rate,
-        n_fft=round(given.n_fft * ratio),
-        win_length=round(given.win_length * ratio),
-        hop_length=wanted.hop_length,
-        f_max=wanted.f_max,
-        floor=wanted.floor,
-    )
-    if given.kind != "log_mel" or alike != wanted or given.highest != wanted.highest:
+    if not fits(given, wanted):
         raise SpeechlibError(
             f"features of {_told(given)} cannot be made those of {_told(wanted)}: only the frame rate, or the sample "
             "rate with the same bands and window, may differ. Vocode them with a run trained on their own kind, or "
@@ -100,34 +92,72 @@ def converted(features: Tensor, given: FeatureConfig, wanted: FeatureConfig) -> 
     return features + 2 * math.log(ratio)
 
 
-def everything(data: Data, kind: str, **options: Mapping) -> dict[str, Says]:
-    """{name: vocoder} of all that can say the features of a kind of this pack: noise and Griffin-Lim, which need no
-    model, then `trained_vocoders`. `options` {system: {option: value}} are those of the systems' own generation."""
-    found: dict[str, Says] = dict(vocoders.rivals(data.pack.config_of(kind)))
-    for name, trained in trained_vocoders(data, kind).items():
+def fits(given: FeatureConfig, wanted: FeatureConfig) -> bool:
+    """Whether `converted` can make the features of one config those of another."""
+    if given == wanted:
+        return True
+    ratio = wanted.sample_rate / given.sample_rate
+    alike = replace(
+        given,
+        sample_rate=wanted.sample_rate,
+        n_fft=round(given.n_fft * ratio),
+        win_length=round(given.win_length * ratio),
+        hop_length=wanted.hop_length,
+        f_max=wanted.f_max,
+        floor=wanted.floor,
+    )
+    return given.kind == "log_mel" and alike == wanted and given.highest == wanted.highest
+
+
+def through(
+    config: FeatureConfig, inverted: Callable = to_audio, say: Callable[[str], None] = print
+) -> Callable[[Tensor], Tensor]:
+    """features (C, T), measured as `config` tells -> wave at its sample rate, nobody's voice: by the first vocoder that
+    takes them (a shipped checkpoint, then finished runs by name); where there is none, `inverted(features, config)`.
+    `say` is told which it is."""
+    whole = (run for run in runs.list_runs(experiment_of) if isinstance(run, Run) and run.status == "done")
+    known = ((name, name, shipped(name)) for name in pretrained.names())
+    for name, vocoder, one in chain(known, ((run.name, run, experiment_of(run)) for run in whole)):
+        if _is_vocoder(one) and one.pack.sample_rate == config.sample_rate:
+            (its,) = (c for c in one.pack.features if c.kind == one.frames("inputs"))
+            if fits(config, its):
+                say(f"heard through the {one.system} {name}")
+                return partial(_through, _loaded(vocoder), config)
+    say(f"no vocoder here takes {_told(config)}: heard through inversion.{inverted.__name__}")
+    return lambda features: torch.as_tensor(inverted(features.cpu(), config))
+
+
+def _through(trained: Trained, config: FeatureConfig, features: Tensor) -> Tensor:
+    return vocode(features, trained, config)
+
+
+def everything(experiment: Experiment, data: Data, **options: Mapping) -> dict[str, Says]:
+    """{name: vocoder} of all that can say what an experiment reads: noise and Griffin-Lim, which need no model, then
+    `trained_vocoders`. `options` {system: {option: value}} are those of the systems' own generation."""
+    found: dict[str, Says] = dict(judging.rivals(data.pack.config_of(experiment.inputs)))
+    for name, trained in trained_vocoders(experiment, data).items():
         found[name] = partial(_says, trained, options.get(trained.experiment.system, {}))
     return found
 
 
-def trained_vocoders(data: Data, kind: str) -> dict[str, Trained]:
-    """{"wavenet, checkpoint": Trained, "flowavenet, demo": Trained, ...}: the shipped checkpoints of systems with
-    `vocode` whose features are those of this pack, and finished runs of their presets as they are, on this corpus."""
-    found = {}
+def trained_vocoders(experiment: Experiment, data: Data) -> dict[str, Trained]:
+    """{"wavenet, checkpoint": Trained, "flowavenet, demo": Trained, ...}: the systems with `vocode` that read the
+    features that `experiment` reads. The checkpoints that ship with the package, then the finished runs of presets as
+    they are, on its corpus and with its seed."""
+    place, seed, wanted, found = experiment.corpus, experiment.seed, {}, {}
     for name in pretrained.names():
-        experiment = shipped(name)
-        if _says_these(experiment, data, kind):
-            found[f"{experiment.system}, checkpoint"] = load_pretrained(name, data)
-    for run in runs.list_runs(experiment_of):
-        if isinstance(run, Run) and run.status == "done" and _says_these(experiment := experiment_of(run), data, kind):
-            if data.corpus.name == experiment.corpus.name and _is_as_it_comes(experiment):
-                seed = f", seed {experiment.seed}" if experiment.seed else ""
-                found[f"{experiment.system}, {experiment.preset}{seed}"] = load(run, data)
-    return found
+        if _reads_alike(known := shipped(name), experiment):
+            found[f"{known.system}, checkpoint"] = load_pretrained(name, data)
+    for system in SYSTEMS:
+        for preset in presets.names()[system]:
+            if _reads_alike(known := presets.get(system, preset, place.name, place.root, seed), experiment):
+                wanted[f"{system}, {preset}"] = known
+    return found | at_hand(wanted, data)[0]
 
 
 def compare(data: Data, clips: Sequence[Clip], kind: str, says: Mapping[str, Says]) -> "pandas.DataFrame":
-    """`vocoders.judge` of all of them beside their `speed` on the first clip."""
-    table = vocoders.judge(data, clips, kind, {name: partial(whole, one) for name, one in says.items()})
+    """`judging.judge` of all of them beside their `speed` on the first clip."""
+    table = judging.judge(data, clips, kind, {name: partial(whole, one) for name, one in says.items()})
     return table.join(speed(says, clips[0], data.pack.config.sample_rate))
 
 
@@ -189,16 +219,8 @@ def _is_vocoder(experiment: Experiment) -> bool:
     return hasattr(system_of(experiment), "vocode")
 
 
-def _says_these(experiment: Experiment, data: Data, kind: str) -> bool:
-    return _is_vocoder(experiment) and (experiment.pack, experiment.inputs) == (data.pack.config, kind)
-
-
-def _is_as_it_comes(experiment: Experiment) -> bool:
-    """Whether it is its preset, unchanged: a study's runs are for the study."""
-    if experiment.preset not in presets.PRESETS[experiment.system]:
-        return False
-    place = experiment.corpus
-    return experiment == presets.get(experiment.system, experiment.preset, place.name, place.root, experiment.seed)
+def _reads_alike(known: Experiment, experiment: Experiment) -> bool:
+    return _is_vocoder(known) and (known.pack, known.inputs) == (experiment.pack, experiment.inputs)
 
 
 def _check(features: Tensor, config: FeatureConfig) -> None:

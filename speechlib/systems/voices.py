@@ -46,6 +46,14 @@ def takes_references(trained: Trained) -> bool:
     return getattr(trained.model, "reference", None) is not None
 
 
+def other_voice(pack, speaker: int, turn: int = 0) -> int:
+    """Somebody else, of the other sex where there is one: of those the first, or at other turns the next ones round.
+    Where nobody else is, the speaker."""
+    others = [s for s in range(len(pack.speakers)) if s != speaker] or [speaker]
+    apart = [s for s in others if {pack.genders[s], pack.genders[speaker]} == {"F", "M"}] or others
+    return apart[turn % len(apart)]
+
+
 def speak(trained: Trained, codes: Sequence[np.ndarray], speakers: Sequence[int], **generation) -> list[Tensor]:
     """Codes (L,), or (G, L) for G slices, each in the voice of a speaker -> waves (S,), in one call of the decoder.
 

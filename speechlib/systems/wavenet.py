@@ -1,5 +1,7 @@
 """WaveNet as a vocoder: features in, samples out."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -10,20 +12,27 @@ from ..generation.steering import steer
 from ..generation.wavenet import generate, stream
 from ..models.wavenet import WaveNet
 from ..presets import Experiment
-from . import vocoders
+from ..runs import Run
+from . import judging
 from .data import Data, Trained
 
 objective = objectives.wavenet
 
 
 def new(experiment: Experiment, n_speakers: int) -> WaveNet:
+    n_condition = n_features(condition_of(experiment, experiment.model.scales))
+    return WaveNet(experiment.model, n_condition, n_speakers if experiment.model.speaker_dim else 0)
+
+
+def condition_of(experiment: Experiment, scales: tuple[int, ...], name: str = "model.scales") -> FeatureConfig:
+    """The features that a vocoder speaks by. Raises SpeechlibError where its scales do not make a hop of them."""
     config = next(c for c in experiment.pack.features if c.kind == experiment.inputs)
-    if experiment.model.hop != config.hop_length:
+    if math.prod(scales) != config.hop_length:
         raise SpeechlibError(
-            f"model.scales {experiment.model.scales} make {experiment.model.hop} samples of a frame, "
-            f"{config.kind} has a hop of {config.hop_length}: their product must be the hop"
+            f"{name} {scales} make {math.prod(scales)} samples of a frame, {config.kind} has a hop of "
+            f"{config.hop_length}: their product must be the hop"
         )
-    return WaveNet(experiment.model, n_features(config), n_speakers if experiment.model.speaker_dim else 0)
+    return config
 
 
 def fit(model: WaveNet, experiment: Experiment, data: Data) -> None:
@@ -79,6 +88,10 @@ def asked(trained: Trained, features: int | Tensor, speaker: int | None) -> tupl
     return features[None], voice
 
 
+def listen(experiment: Experiment, prepared: Data, run: Run, model: WaveNet, step: int) -> None:
+    judging.listen(Trained(model, experiment, prepared, run), vocode, step)
+
+
 def scores(trained: Trained) -> dict[str, float]:
-    """A few seconds of the validation part said by the model, judged beside noise of the same bands (see vocoders)."""
-    return vocoders.score(trained, lambda clip: vocode(trained, clip.features, clip.speaker))
+    """A few seconds of the validation part said by the model, judged beside noise of the same bands (see judging)."""
+    return judging.score(trained, vocode)

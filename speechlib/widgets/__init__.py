@@ -1,7 +1,6 @@
 """What a notebook shows beside figures: players (always audible, trusted or not) and explorers (ipywidgets)."""
 
 from .attributes import attribute_explorer
-from .clarinet import clarinet_explorer
 from .codebook import code_players, codebook_explorer
 from .explorers import alignment_explorer, corpus_browser, reconstruction_explorer
 from .latents import interpolation_explorer
@@ -11,7 +10,7 @@ from .painting import Painting
 from .players import key_numbers, player, player_grid, players
 from .priors import prior_explorer
 from .streaming import Streaming, wavenet_stream
-from .vocoders import flow_explorer
+from .vocoders import vocoder_explorer
 from .voices import voice_explorer
 
 __all__ = [
@@ -19,11 +18,9 @@ __all__ = [
     "Streaming",
     "alignment_explorer",
     "attribute_explorer",
-    "clarinet_explorer",
     "code_players",
     "codebook_explorer",
     "corpus_browser",
-    "flow_explorer",
     "interpolation_explorer",
     "key_numbers",
     "listening_test",
@@ -34,6 +31,7 @@ __all__ = [
     "players",
     "prior_explorer",
     "reconstruction_explorer",
+    "vocoder_explorer",
     "voice_explorer",
     "wavenet_stream",
 ]

@@ -16,6 +16,7 @@ from ..errors import SpeechlibError, UnknownName
 from ..evaluation import alignments
 from ..evaluation.tokens import step_seconds
 from ..figures.alignment import alignment, draw_spectrogram
+from ..models.speakers import NOBODY
 from .explorer import Explorer, picture
 from .players import MAX_SECONDS, player, players
 
@@ -92,7 +93,7 @@ def reconstruction_explorer(trained, part: str = "val") -> Explorer:
     voices = [(voice_name(pack, speaker), speaker) for speaker in range(len(pack.speakers))]
     if trained.model.speakers is None:
         voices = [("none: the decoder was trained without", None)]
-    first = other_voice(pack, int(pack.speaker[indices[0]])) if trained.model.speakers is not None else None
+    first = systems.other_voice(pack, int(pack.speaker[indices[0]])) if trained.model.speakers is not None else None
     voice = ipywidgets.Dropdown(options=voices, value=first, description="voice")
 
     @lru_cache(8)
@@ -222,11 +223,7 @@ def title_of(pack, i: int) -> str:
 
 def voice_name(pack, speaker: int) -> str:
     """As people know a voice: p225 (F)."""
+    if speaker == NOBODY:
+        return "nobody"
     gender = pack.genders[speaker]
     return f"{pack.speakers[speaker]} ({gender})" if gender else str(pack.speakers[speaker])
-
-
-def other_voice(pack, speaker: int) -> int:
-    """A voice to compare with: the first of the other sex, else the next one."""
-    others = [s for s in range(len(pack.speakers)) if {pack.genders[s], pack.genders[speaker]} == {"F", "M"}]
-    return others[0] if others else (speaker + 1) % len(pack.speakers)

@@ -7,12 +7,11 @@ import ipywidgets
 import numpy as np
 
 from ..figures import melnet as figures
+from ..models.speakers import NOBODY
 from .explorer import Explorer, picture
 from .explorers import WIDE, part_of, title_of, voice_name
 from .painting import Painting
 from .players import players
-
-NOBODY = -1
 
 
 def _voices(trained) -> list[tuple[str, int]]:

@@ -6,11 +6,10 @@ from html import escape
 import ipywidgets
 
 from ..figures import priors as figures
+from ..models.speakers import NOBODY
 from .explorer import Explorer, picture
 from .explorers import WIDE, part_of, title_of, voice_name, wave_of
 from .players import players
-
-NOBODY = -1
 
 
 def prior_explorer(trained, codec, part: str = "val", seconds: float = 3.0) -> Explorer:
@@ -49,7 +48,7 @@ def prior_explorer(trained, codec, part: str = "val", seconds: float = 3.0) -> E
         begins = round(given, 1) > 0
         one = said(speaker, temperature, seed, round(given, 1) if begins else 0.0, beginning if begins else None)
         rate, wave = pack.config.sample_rate, one.wave.numpy()
-        name = "nobody" if speaker == NOBODY else voice_name(pack, speaker)
+        name = voice_name(pack, speaker)
         title = f"imagined, {name}"
         waves, about, marks = {title: wave}, "from nothing", {}
         if begins:

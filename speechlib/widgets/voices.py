@@ -8,11 +8,10 @@ import ipywidgets
 
 from ..errors import SpeechlibError
 from ..figures.voices import voices as draw_voices
+from ..models.speakers import NOBODY
 from .explorer import Explorer, picture
-from .explorers import MAX_CHOICES, WIDE, other_voice, part_of, title_of, voice_name, wave_of
+from .explorers import MAX_CHOICES, WIDE, part_of, title_of, voice_name, wave_of
 from .players import players
-
-NOBODY = -1
 
 
 def voice_explorer(trained, part: str = "val", seconds: float = 2.0, beside: Mapping = {}) -> Explorer:
@@ -33,7 +32,7 @@ def voice_explorer(trained, part: str = "val", seconds: float = 2.0, beside: Map
     )
     choices = [(voice_name(pack, speaker), speaker) for speaker in range(len(pack.speakers))]
     choices += [("nobody", NOBODY)] if systems.voicing(trained).nobody else []
-    first = other_voice(pack, int(pack.speaker[indices[0]]))
+    first = systems.other_voice(pack, int(pack.speaker[indices[0]]))
     controls = {"utterance": utterance, "voice": ipywidgets.Dropdown(options=choices, value=first, description="voice")}
     if systems.voicing(trained).draws:
         look = {"continuous_update": False}
@@ -64,7 +63,7 @@ def voice_explorer(trained, part: str = "val", seconds: float = 2.0, beside: Map
     def render(utterance, voice, reference=None, **generation) -> dict[str, str]:
         found = said(utterance, voice, reference, **generation)
         source = voice_name(pack, int(pack.speaker[utterance]))
-        target = "nobody" if voice == NOBODY else voice_name(pack, voice)
+        target = voice_name(pack, voice)
         names = [f"original ({source})", *(f"{name}, voice {target}" for name in found)]
         waves = dict(zip(names, (wave_of(pack, utterance)[: len(found["codes"])], *found.values())))
         rate = pack.config.sample_rate

@@ -1,6 +1,6 @@
 """Vocoders beside each other: every system that turns features into a wave is judged on the same clips.
 
-    table = vocoders.judge(data, vocoders.clips(data, "log_mel"), vocoders.rivals(config) | {"ours": vocode})
+    table = judging.judge(data, judging.clips(data, "log_mel"), judging.rivals(config) | {"ours": vocode})
 
 A vocoder is a function of a Clip. `score` is what a run's summary holds.
 """
@@ -8,6 +8,7 @@ A vocoder is a function of a Clip. `score` is what a run's summary holds.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from torch import Tensor
@@ -17,6 +18,7 @@ from ..evaluation import listener, vocoder
 from ..evaluation.probes import Reader
 from ..features import FeatureConfig, n_samples
 from ..inversion import refine, shaped_noise, to_audio
+from ..packs import Pack
 from .data import Data, Trained
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ NOISE, GRIFFIN_LIM, RECORDING = "noise of the same bands", "Griffin-Lim", "recor
 REFINED = "refined"  # behind a name: its wave brought to the bands by L-BFGS
 _LISTENED = 2.0  # seconds of speech that are written while a model learns
 _READER_UTTERANCES = 200  # of the training part, that the reader of phones is fitted on
+_READERS: WeakKeyDictionary[Pack, dict] = WeakKeyDictionary()  # {utterances: what `reader` fitted to them}
 
 
 class Clip(NamedTuple):
@@ -104,13 +107,21 @@ def judge(data: Data, chosen: Sequence[Clip], kind: str, vocoders: Mapping[str, 
 def reader(data: Data) -> listener.Listener | None:
     """A listener to phones fitted on recordings of the training part; None where the corpus has no phone times.
 
-    Linear discriminant analysis, in closed form: a run's summary must not cost more than its training.
+    Linear discriminant analysis, in closed form, fitted once to a pack: a run's summary must not cost more than its
+    training.
     """
+    train = data.split["train"]
+    some = train[:: max(1, len(train) // _READER_UTTERANCES)]
+    known = _READERS.setdefault(data.pack, {})
+    if tuple(some) not in known:
+        known[tuple(some)] = _fit_reader(data.pack, some)
+    return known[tuple(some)]
+
+
+def _fit_reader(pack: Pack, some: Sequence[int]) -> listener.Listener | None:
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-    pack, train = data.pack, data.split["train"]
     config = listener.listening(pack.config.sample_rate)
-    some = train[:: max(1, len(train) // _READER_UTTERANCES)]
     found = [
         listener.phone_vectors(listener.hear(pack.wave(i), config), config.frame_rate, pack.phones(i)) for i in some
     ]
@@ -121,23 +132,26 @@ def reader(data: Data) -> listener.Listener | None:
     return listener.Listener(config, None, Reader(np.zeros(1), np.ones(1), model))
 
 
-def listen(trained: Trained, vocode: Vocoder, step: int) -> None:
+def listen(trained: Trained, vocode: Callable, step: int) -> None:
     """Write the beginning of an utterance of the validation part to the run's samples/: recording.wav, which is the
-    truth, and step-00000100.wav, as the model says it at that step."""
+    truth, and step-00000100.wav, as the model says it at that step by its system's `vocode`."""
     (clip,) = clips(trained.data, trained.experiment.inputs, 1, _LISTENED)
-    for name, wave in {RECORDING: clip.wave, f"step-{step:08}": vocode(clip)}.items():
+    said = vocode(trained, clip.features, clip.speaker)
+    for name, wave in {RECORDING: clip.wave, f"step-{step:08}": said}.items():
         rate = trained.data.pack.config.sample_rate
         audio.write(trained.run.folder("samples") / f"{name}.wav", wave, rate)
 
 
-def score(trained: Trained, vocode: Vocoder, n: int = 4, seconds: float = 1.5) -> dict[str, float]:
-    """The row of a vocoder for its run's summary, with `noise_` before the same of noise of the same bands: the mark.
+def score(trained: Trained, vocode: Callable, n: int = 4, seconds: float = 1.5) -> dict[str, float]:
+    """The row of a vocoder for its run's summary, by its system's `vocode`, with `noise_` before the same of noise of
+    the same bands: the mark.
 
     Pitch and phones are left out where the recordings have none.
     """
     kind = trained.experiment.frames("inputs")
-    rival = rivals(trained.data.pack.config_of(kind))[NOISE]
-    table = judge(trained.data, clips(trained.data, kind, n, seconds), kind, {"ours": vocode, NOISE: rival})
+    ways = {"ours": lambda clip: vocode(trained, clip.features, clip.speaker)}
+    ways[NOISE] = rivals(trained.data.pack.config_of(kind))[NOISE]
+    table = judge(trained.data, clips(trained.data, kind, n, seconds), kind, ways)
     ours = table.loc["ours"].dropna().to_dict()
     beside = table.loc[NOISE].dropna()
     return ours | {f"noise_{name}": float(beside[name]) for name in ("log_mel_distance", "phones") if name in beside}

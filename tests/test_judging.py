@@ -10,7 +10,7 @@ import torch
 
 from speechlib import features, presets, systems
 from speechlib.errors import SpeechlibError
-from speechlib.systems import vocoders, wavenet
+from speechlib.systems import judging, wavenet
 
 TINY = {"model.n_layers": 4, "model.residual_channels": 8, "model.gate_channels": 16, "model.skip_channels": 8}
 
@@ -38,7 +38,7 @@ def untrained(data):
 
 
 def test_clips_are_spread_over_a_part_and_speakers(data):
-    chosen = vocoders.clips(data, "log_mel", n=6, seconds=1.0)
+    chosen = judging.clips(data, "log_mel", n=6, seconds=1.0)
     assert len(chosen) == 6
     assert {clip.utterance for clip in chosen} <= set(data.split["val"])
     assert {clip.speaker for clip in chosen} == {0, 1}
@@ -47,31 +47,31 @@ def test_clips_are_spread_over_a_part_and_speakers(data):
         assert clip.wave.shape == (8000,)
         again = features.extract(torch.from_numpy(clip.wave), data.pack.config_of("log_mel"))
         assert torch.allclose(clip.features[:, :90], again[:, :90], atol=1e-4)  # the same stretch of time
-    assert len(vocoders.clips(data, "log_mel", n=10_000)) == len(data.split["val"])
+    assert len(judging.clips(data, "log_mel", n=10_000)) == len(data.split["val"])
 
 
 def test_the_table_ranks_recording_griffin_lim_noise_and_silence(data):
     config = data.pack.config_of("log_mel")
     others = {
-        vocoders.RECORDING: lambda clip: torch.from_numpy(clip.wave),
+        judging.RECORDING: lambda clip: torch.from_numpy(clip.wave),
         "silence": lambda clip: 1e-4 * torch.randn(len(clip.wave)),
     }
-    say = others | vocoders.rivals(config)
-    say[vocoders.REFINED] = vocoders.refined(say[vocoders.NOISE], config)
-    table = vocoders.judge(data, vocoders.clips(data, "log_mel", 6), "log_mel", say)
-    order = [vocoders.RECORDING, vocoders.REFINED, vocoders.GRIFFIN_LIM, vocoders.NOISE, "silence"]
+    say = others | judging.rivals(config)
+    say[judging.REFINED] = judging.refined(say[judging.NOISE], config)
+    table = judging.judge(data, judging.clips(data, "log_mel", 6), "log_mel", say)
+    order = [judging.RECORDING, judging.REFINED, judging.GRIFFIN_LIM, judging.NOISE, "silence"]
     assert list(table["log_mel_distance"].sort_values().index) == order
     assert table["phones"].idxmin() == "silence"
-    assert table.loc[vocoders.RECORDING, "phones"] > 0.7
-    assert table.loc[vocoders.RECORDING, "pitch_kept"] == 1
+    assert table.loc[judging.RECORDING, "phones"] > 0.7
+    assert table.loc[judging.RECORDING, "pitch_kept"] == 1
     # bands that are narrower than a voice is high let some of its pitch through, even to noise
-    assert table.loc[vocoders.NOISE, "pitch_kept"] < 0.4 < table.loc[vocoders.GRIFFIN_LIM, "pitch_kept"]
+    assert table.loc[judging.NOISE, "pitch_kept"] < 0.4 < table.loc[judging.GRIFFIN_LIM, "pitch_kept"]
 
 
 def test_without_phone_times_phones_are_left_out(data, monkeypatch):
     monkeypatch.setattr(type(data.pack), "phones", lambda pack, i: [])
-    table = vocoders.judge(
-        data, vocoders.clips(data, "log_mel", 2), "log_mel", vocoders.rivals(data.pack.config_of("log_mel"))
+    table = judging.judge(
+        data, judging.clips(data, "log_mel", 2), "log_mel", judging.rivals(data.pack.config_of("log_mel"))
     )
     assert "phones" not in table
     assert table["log_mel_distance"].notna().all()
