@@ -25,8 +25,11 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
         told = alone.stderr.decode(errors="replace").strip().splitlines()[-1:] if alone.returncode > 0 else []
         reason = told[0] if told else f"the process that read it died of signal {-alone.returncode}"
         raise BadFile(path, f"is no MATLAB file, or cut short ({reason})")
-    with np.load(io.BytesIO(alone.stdout), allow_pickle=False) as sent:
-        return {name.removeprefix(_MARK): array for name, array in sent.items()}
+    try:
+        with np.load(io.BytesIO(alone.stdout), allow_pickle=False) as sent:
+            return {name.removeprefix(_MARK): array for name, array in sent.items()}
+    except ValueError as error:  # the process that read it was made to send something else
+        raise BadFile(path, f"is no MATLAB file, or cut short ({error})") from None
 
 
 _MARK = "array "  # before a name: `file` would be an argument of np.savez

@@ -369,10 +369,14 @@ def load_tensors(path: Path) -> tuple[dict, dict]:
     if not Path(path).is_file():
         raise BadFile(path, "does not exist: has this run reached its first checkpoint?")
     try:
+        Path(path).open("rb").close()  # of what may not be read, safetensors says that it is not there
+    except OSError as error:
+        raise files.unopened(path, error) from None
+    try:
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}
             return tensors, {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
-    except (SafetensorError, ValueError, RecursionError, OSError) as error:
+    except (SafetensorError, ValueError, RecursionError) as error:
         raise BadFile(path, f"is truncated or no safetensors file ({error}): delete it and train again") from None
 
 

@@ -115,29 +115,6 @@ def test_running_is_what_a_living_process_holds(workspace):
         assert run.status == "running"
 
 
-@pytest.mark.parametrize(
-    ("damage", "words"),
-    [
-        (
-            lambda config: config | {"format": 99, "versions": {"speechlib": "9.9"}},
-            r"run format 99 \(made by speechlib 9.9\)",
-        ),
-        (lambda config: {key: config[key] for key in config if key != "experiment"}, "lacks experiment"),
-        (lambda config: {}, "no `format`"),
-        (lambda config: [1], "no `format`"),
-    ],
-)
-def test_a_run_of_another_version_is_listed_with_the_reason(workspace, damage, words):
-    whole, damaged = runs.create(Experiment()), runs.create(Experiment(size=2))
-    files.write_json(damaged.path / "config.json", damage(damaged.config))
-    with pytest.raises(BadFile, match=words):
-        runs.open(damaged.path)
-    listed = {entry.path: entry for entry in runs.list_runs()}
-    assert isinstance(listed[whole.path], runs.Run)
-    assert isinstance(listed[damaged.path], runs.Unreadable)
-    assert str(damaged.path) in listed[damaged.path].reason
-
-
 def test_damaged_files_of_a_run_are_listed_too(workspace):
     cut, empty, refused = (runs.create(Experiment(size=size)) for size in (1, 2, 3))
     (cut.path / "summary.json").write_text('{"nmi": 0.')
