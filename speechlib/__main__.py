@@ -10,7 +10,8 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from .errors import BadFile, SpeechlibError
+from .errors import FullDisk, SpeechlibError
+from .files import is_full
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -20,6 +21,11 @@ def main(arguments: list[str] | None = None) -> int:
         return options.command(options) or 0
     except SpeechlibError as error:
         print(f"speechlib: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if not is_full(error):
+            raise
+        print(f"speechlib: {FullDisk(error.filename or options.command.__name__, str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nspeechlib: interrupted; the same command goes on from here", file=sys.stderr)
@@ -127,9 +133,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options) -> int:
-    from . import index_page, workbook
+    from . import files, index_page, workbook
 
-    values = (_yaml(options.params) if options.params else {}) | dict(options.values)
+    given = files.read_mapping(options.params, "wants a `name: value` per line") if options.params else {}
+    values = given | dict(options.values)
     if options.preset:
         values["preset"] = options.preset
     notebooks = workbook.select(workbook.NOTEBOOKS, options.only, options.start)
@@ -425,29 +432,15 @@ def _bitrates(folder: Path, tasks: list, out: str | None, results) -> int:
 
 def _change(text: str) -> tuple:
     """ "model.codebook_size=100" -> ("model.codebook_size", 100)"""
-    import yaml
+    from .files import parse_yaml
 
     name, equals, value = text.partition("=")
     if not equals:
         raise SpeechlibError(f"--set wants NAME=VALUE, got {text!r}")
     try:
-        return name.strip(), yaml.safe_load(value)
-    except yaml.YAMLError:
+        return name.strip(), parse_yaml(value)
+    except SpeechlibError:
         raise SpeechlibError(f"--set {name}: {value!r} cannot be read") from None
-
-
-def _yaml(path: str) -> dict:
-    import yaml
-
-    try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BadFile(path, "does not exist") from None
-    except (yaml.YAMLError, UnicodeDecodeError, IsADirectoryError) as error:
-        raise BadFile(path, f"is not YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(values, dict):
-        raise BadFile(path, f"wants a `name: value` per line, holds {values!r}")
-    return values
 
 
 class _Console:

@@ -99,7 +99,7 @@ def alternate(
                 if progress:
                     progress(step, config.steps, journal.text)
     except Exception as error:
-        run.mark("failed", reason=str(error) or type(error).__name__)
+        run.fail(error)
         raise
     finally:
         _only(weights, *weights)

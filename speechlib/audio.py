@@ -12,6 +12,7 @@ from .errors import BadFile, SpeechlibError
 from .files import atomic
 
 _BLOCK = 1 << 20  # samples decoded at once: a three-hour file never lies in memory twice
+LEAST_RATE, MOST_RATE = 1_000, 1_000_000  # samples per second
 _STREAMED = (
     0x7FFFF000  # sizes from here up are placeholders of programs that wrote a header before they knew the length
 )
@@ -58,10 +59,14 @@ def refuse_truncated(path, file) -> None:
 
 
 def refuse_impossible(path, file) -> None:
-    """A damaged header can promise more than memory holds. No codec says 65,536 samples with a byte."""
+    """A damaged header can promise more than memory holds. No codec says 65,536 samples with a byte, and nobody
+    records speech at less than `LEAST_RATE`: at 1 Hz a file of a megabyte lasts six days."""
     size = Path(path).stat().st_size
     if file.frames > size << 16:
         raise BadFile(path, f"says that it holds {file.frames:,} samples in {size:,} bytes: its header is damaged")
+    if not LEAST_RATE <= file.samplerate <= MOST_RATE:
+        told = f"says that it has {file.samplerate:,} samples per second"
+        raise BadFile(path, f"{told}, {LEAST_RATE:,} to {MOST_RATE:,} are possible: is its header damaged?")
 
 
 def _decode(file, n_samples: int, rate: int, new_rate: int) -> np.ndarray:
@@ -84,7 +89,7 @@ def write(path: str | Path, wave, sample_rate: int) -> None:
     if suffix not in soundfile.available_formats():
         raise SpeechlibError(f"{path}: no audio format is called {suffix!r}; .wav and .flac are lossless")
     with atomic(path) as part:
-        soundfile.write(str(part), np.clip(np.asarray(wave), -1, 1), sample_rate, format=suffix)
+        part.write_bytes(to_bytes(wave, sample_rate, suffix))  # libsndfile does not tell a full disk from other errors
 
 
 def to_bytes(wave, sample_rate: int, format: str = "FLAC") -> bytes:

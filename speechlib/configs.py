@@ -6,6 +6,7 @@ command line and notebooks all use `override`.
 """
 
 import dataclasses
+import math
 import types
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -114,6 +115,8 @@ def typed(hint, value, name: str):
         return float(value)
     if hint is int and isinstance(value, float) and value.is_integer():
         return int(value)
+    if isinstance(value, float) and math.isnan(value):
+        raise SpeechlibError(f"{name} is not a number: nan")
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         raise SpeechlibError(f"{name} needs {hint.__name__}, got {value!r} ({type(value).__name__})")
     return value

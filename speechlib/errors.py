@@ -18,6 +18,20 @@ class BadFile(SpeechlibError):
         return type(self), (self.path, self.reason, self.place)
 
 
+class FullDisk(SpeechlibError):
+    """A file that could not be written for want of room. What stood there before still does."""
+
+    def __init__(self, path, reason: str):
+        self.path, self.reason = str(path), reason
+        super().__init__(
+            f"{path} could not be written, the disk is full ({reason}): make room there, or move data and outputs by "
+            "SPEECHLIB_DATA and SPEECHLIB_OUTPUTS, and run again. Nothing half-written is read"
+        )
+
+    def __reduce__(self):
+        return type(self), (self.path, self.reason)
+
+
 class UnknownName(SpeechlibError):
     """A name that is not among the known ones: says which there are and which was probably meant."""
 

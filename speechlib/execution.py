@@ -71,7 +71,8 @@ def execute(job: Job, sockets: str) -> dict:
     record = {"status": "running", "cell": 0, "cells": 0, "exception": None}
     part = Path(job.record).with_suffix(".part.ipynb")
     try:
-        _papermill(job, part, record, sockets)
+        with files.full_disk_told(job.output):
+            _papermill(job, part, record, sockets)
         record["status"] = "done"
     except PapermillExecutionError as error:
         reason = _one_line(f"{error.ename}: {error.evalue}")
@@ -82,14 +83,22 @@ def execute(job: Job, sockets: str) -> dict:
     except CellTimeoutError:
         record |= {"status": "timed out", "exception": f"took longer than {job.timeout} s"}
     except Exception as error:  # an invalid notebook, a kernel that does not start
-        record |= {"status": "failed", "exception": _one_line(f"{type(error).__name__}: {error}")}
+        record |= {"status": "failed", "exception": _told(error)}
         logging.exception("not executed")
     if part.exists():
-        part.replace(job.output)
-        notebook = nbformat.read(job.output, as_version=4)
-        NotebookNotary().sign(notebook)  # JupyterLab draws the widgets of trusted notebooks only
-        with files.atomic(job.page) as page:
-            page.write_text(_page(notebook, Path(job.source).stem), encoding="utf-8")
+        try:
+            notebook = nbformat.read(part, as_version=4)
+            part.replace(job.output)
+            NotebookNotary().sign(notebook)  # JupyterLab draws the widgets of trusted notebooks only
+            with files.atomic(job.page) as page:
+                page.write_text(_page(notebook, Path(job.source).stem), encoding="utf-8")
+        except Exception as error:  # half a notebook, or no room for its page
+            record |= {"status": "failed"} | ({} if record["exception"] else {"exception": _told(error)})
+            logging.exception("not written")
+            if part.exists():  # half a notebook: an older one must not pass for it
+                Path(job.output).unlink(missing_ok=True)
+        finally:
+            part.unlink(missing_ok=True)
     bytes_per_unit = 1 if sys.platform == "darwin" else 1024
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * bytes_per_unit  # of the kernel: the largest child
     return record | {"peak_memory": peak}
@@ -152,6 +161,10 @@ def _page(notebook, title: str) -> str:
     exporter = HTMLExporter(config=shown, raw_template=PAGE, theme="light", embed_images=True)
     page, _ = exporter.from_notebook_node(notebook, resources={"metadata": {"name": title}})
     return page
+
+
+def _told(error: Exception) -> str:
+    return _one_line(f"{type(error).__name__}: {error}")
 
 
 def _one_line(text: str, limit: int = 300) -> str:

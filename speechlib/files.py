@@ -4,15 +4,17 @@ Every path hangs on the project's root, never on the working directory: papermil
 each start kernels somewhere else.
 """
 
+import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
 
-from .errors import BadFile
+from .errors import BadFile, FullDisk, SpeechlibError
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -34,35 +36,57 @@ def resolve(path: str | Path) -> Path:
 
 
 @contextmanager
-def atomic(path: str | Path):
-    """Yield a temporary path beside `path`; it takes its place only when the block ends without an error."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = _part(path)
-    part.touch(exist_ok=False)
+def full_disk_told(path: str | Path):
+    """Raise FullDisk, with `path`, for whatever the block raises because there is no room to write."""
     try:
-        yield part
-        with open(part, "rb") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        if not is_full(error):
+            raise
+        raise FullDisk(path, error.strerror or str(error)) from None
+
+
+def is_full(error: OSError) -> bool:
+    """Whether a disk, a quota or a limit on the size of files is what stopped a write."""
+    counted = error.errno is None and re.fullmatch(r"\d+ requested and \d+ written", str(error))  # NumPy tells no more
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or bool(counted)
+
+
+@contextmanager
+def atomic(path: str | Path):
+    """Yield a temporary path beside `path`; it takes its place only when the block ends without an error.
+
+    Raises FullDisk where there is no room for it.
+    """
+    path = Path(path)
+    with full_disk_told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = _part(path)
+        part.touch(exist_ok=False)
+        try:
+            yield part
+            with open(part, "rb") as file:
+                os.fsync(file.fileno())
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 @contextmanager
 def atomic_folder(path: str | Path):
     """The same for a folder: it appears whole or not at all. An existing one is replaced."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = _part(path)
-    part.mkdir()
-    try:
-        yield part
-        if path.exists():
-            shutil.rmtree(path)
-        part.replace(path)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    with full_disk_told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = _part(path)
+        part.mkdir()
+        try:
+            yield part
+            if path.exists():
+                shutil.rmtree(path)
+            part.replace(path)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def _part(path: Path) -> Path:
@@ -79,12 +103,54 @@ def read_json(path: str | Path):
     """The value in a JSON file. Raises BadFile where it is missing, truncated or not JSON."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BadFile(path, "does not exist") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise unopened(path, error) from None
+    except (ValueError, RecursionError) as error:  # also numbers of 5,000 digits, and brackets without end
         raise BadFile(
             path, f"is not JSON ({error}): truncated by a kill or a full disk? Delete it and rerun."
         ) from None
+
+
+def read_mapping(path: str | Path, wanted: str) -> dict:
+    """What a YAML file says, `key: value` by `key: value`; `wanted` tells in errors which keys there are.
+
+    Raises BadFile where it is missing, not YAML, no mapping, or says by aliases (*name) more than it holds.
+    """
+    try:
+        values = parse_yaml(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise unopened(path, error) from None
+    except ValueError as error:
+        raise BadFile(path, f"is not YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise BadFile(path, f"{wanted}, holds {values!r:.80}")
+    return values
+
+
+def parse_yaml(text: str):
+    """The plain values of a YAML text. Raises SpeechlibError, in one line, for all that it cannot be read as.
+
+    Aliases are refused: by nine of them in nine lines a file of 400 bytes holds a billion values.
+    """
+    import yaml
+
+    class Plain(yaml.SafeLoader):
+        def compose_node(self, parent, index):
+            if self.check_event(yaml.AliasEvent):
+                alias = self.peek_event()
+                raise yaml.composer.ComposerError(None, None, f"*{alias.anchor}: write it out", alias.start_mark)
+            return super().compose_node(parent, index)
+
+    try:
+        return yaml.load(text, Plain)
+    except Exception as error:  # a date in month 13, brackets without end: PyYAML fails in as many ways as it has types
+        raise SpeechlibError(" ".join(str(error).split())[:300] or type(error).__name__) from None
+
+
+def unopened(path: str | Path, error: OSError) -> BadFile:
+    """The BadFile of a file that is not there, is a folder, or may not be read."""
+    missing = isinstance(error, FileNotFoundError)
+    return BadFile(path, "does not exist" if missing else f"cannot be opened ({error.strerror or error})")
 
 
 def fingerprint(*values) -> str:

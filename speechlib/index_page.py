@@ -6,7 +6,6 @@ system and can be copied with the folder. What a card shows comes from the execu
 """
 
 import base64
-import json
 import math
 import re
 from contextlib import suppress
@@ -38,7 +37,7 @@ def latest() -> str:
 def write(name: str) -> Path:
     """The page of batch `name`, in its folder and as outputs/index.html; the path of the latter."""
     folder = files.outputs_dir() / "batches" / name
-    manifest = files.read_json(folder / "manifest.json")
+    manifest = manifest_of(folder / "manifest.json")
     content = {
         "batch": manifest,
         "counts": _counts(manifest["notebooks"].values()),
@@ -60,7 +59,7 @@ def pictures(name: str, folder: Path) -> list[Path]:
         raise SpeechlibError(
             f"no batch {name!r} in {batch.parent}: there are {', '.join(m['name'] for m in _manifests())}"
         )
-    for notebook, entry in files.read_json(batch / "manifest.json")["notebooks"].items():
+    for notebook, entry in manifest_of(batch / "manifest.json")["notebooks"].items():
         if figure := _card(batch, notebook, entry)["figure"]:
             written.append(folder / f"{notebook}.png")
             with files.atomic(written[-1]) as part:
@@ -70,12 +69,24 @@ def pictures(name: str, folder: Path) -> list[Path]:
     return written
 
 
+def manifest_of(path: Path) -> dict:
+    """What a batch says of itself. Raises BadFile where that cannot be read."""
+    manifest = files.read_json(path)
+    kinds = {"name": str, "started": str, "versions": dict, "notebooks": dict}
+    if not isinstance(manifest, dict) or not all(isinstance(manifest.get(key), kind) for key, kind in kinds.items()):
+        raise BadFile(path, f"is not the manifest of a batch ({', '.join(kinds)}): delete it and run the batch again")
+    for name, entry in manifest["notebooks"].items():
+        if not isinstance(entry, dict) or "status" not in entry or Path(name).name != name:
+            raise BadFile(path, "is damaged: delete it and run the batch again", name)
+    return manifest | {"name": path.parent.name}
+
+
 def _manifests() -> list[dict]:
     """Of all batches that can be read, the latest first."""
     found = []
     for manifest in (files.outputs_dir() / "batches").glob("*/manifest.json"):
         with suppress(BadFile):
-            found.append(files.read_json(manifest))
+            found.append(manifest_of(manifest))
     return sorted(found, key=lambda manifest: manifest["started"], reverse=True)
 
 
@@ -97,10 +108,19 @@ def _card(folder: Path, name: str, entry: dict) -> dict:
         card["links"] = {text: link for text, link in links.items() if (folder / link).exists()}
     if "notebook" not in card["links"]:
         return card
-    cells = json.loads((folder / links["notebook"]).read_text(encoding="utf-8"))["cells"]
+    try:
+        _read_card(card, files.read_json(folder / links["notebook"])["cells"])
+    except (BadFile, KeyError, TypeError, AttributeError) as error:
+        reason = error.reason if isinstance(error, BadFile) else "is no notebook"
+        card["entry"] = entry | {"exception": f"{links['notebook']} {reason}"}
+    return card
+
+
+def _read_card(card: dict, cells: list[dict]) -> None:
+    """Title, numbers, figure and players of an executed notebook."""
     headings = [line for cell in cells for line in "".join(cell["source"]).splitlines()
                 if cell["cell_type"] == "markdown" and line.startswith("# ")]  # fmt: skip
-    card["title"] = headings[0].lstrip("# ").strip() if headings else name
+    card["title"] = headings[0].lstrip("# ").strip() if headings else card["name"]
     for cell in cells:
         tags = cell["metadata"].get("tags", ())
         for data in (output.get("data", {}) for output in cell.get("outputs", ())):
@@ -112,7 +132,6 @@ def _card(folder: Path, name: str, entry: dict) -> dict:
             if "key-player" in tags:
                 card["players"] += _players("".join(data.get("text/html", "")))
     card["players"] = card["players"][:MOST_PLAYERS]
-    return card
 
 
 def _players(page: str) -> list[dict]:

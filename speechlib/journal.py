@@ -6,6 +6,7 @@ Values stay on the device until a line is due: asking for each at once would sto
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from . import runs
 from .errors import SpeechlibError
+from .files import full_disk_told
 from .models.codebooks import count, over_processes
 from .models.quantizers import Quantized, Quantizer
 from .runs import Run
@@ -105,8 +107,9 @@ class Journal:
     def write(self, step: int, part: str, terms: dict[str, float]) -> None:
         line = {"step": step, "part": part} | terms | {"seconds": round(self.seconds(), 3)}
         runs.append_line(self.run.path / "metrics.jsonl", line)
-        for name, value in terms.items():
-            self.board.add_scalar(f"{name}/{part}", value, step)
+        with full_disk_told(self.run.path / "tensorboard"):
+            for name, value in terms.items():
+                self.board.add_scalar(f"{name}/{part}", value, step)
 
     def codes(self, step: int, epochs: float, counts: dict[str, Tensor]) -> None:
         """The codes of all batches since the epoch began: counts themselves, and what they say (a mean over slices)."""
@@ -157,4 +160,5 @@ class Journal:
         self.write(step, "histograms", moments)
 
     def close(self) -> None:
-        self.board.close()
+        with suppress(OSError):  # what TensorBoard could not write: the next line of ours tells it, or has told it
+            self.board.close()

@@ -10,9 +10,9 @@ Features are those of the packed audio: `pack.features(i, kind)` equals `extract
 Opening reads the index only. One bad file never stops a pack: it is listed in `pack.skipped` with its reason.
 """
 
-import errno
 import json
 import shutil
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import torch
@@ -28,9 +28,9 @@ from filelock import FileLock
 
 from . import audio, configs
 from .corpora.labels import SILENCES, Interval
-from .errors import BadFile, SpeechlibError, UnknownName
+from .errors import BadFile, FullDisk, SpeechlibError, UnknownName
 from .features import LOG_MEL, MFCC39, FeatureConfig, Statistics, extract, measure, n_features
-from .files import atomic, data_dir, fingerprint, read_json, resolve, write_json
+from .files import atomic, data_dir, fingerprint, is_full, read_json, resolve, write_json
 
 if TYPE_CHECKING:
     from .corpora import Corpus
@@ -201,21 +201,22 @@ def open(path: str | Path) -> Pack:
     """The pack in a folder. Raises BadFile where files are missing, truncated or of another format."""
     path = resolve(path)
     index = read_json(path / "index.json")
-    if index.get("format") != FORMAT:
-        raise BadFile(
-            path, f"is a pack of format {index.get('format')}, this version reads {FORMAT}: delete it and rebuild"
-        )
-    kinds = [config["kind"] for config in index["config"]["features"]]
-    names = ["audio", "phones", "words", *(f"frames-{kind}" for kind in kinds)]
+    found = index.get("format") if isinstance(index, dict) else "unknown"
+    if found != FORMAT:
+        raise BadFile(path, f"is a pack of format {found}, this version reads {FORMAT}: delete it and rebuild")
     try:
+        kinds = [config["kind"] for config in index["config"]["features"]]
+        names = ["audio", "phones", "words", *(f"frames-{kind}" for kind in kinds)]
         with np.load(path / "index.npz") as file:
             arrays = dict(file)
         # copy on write: torch wants writable memory, and nothing done to a tensor can reach the disk
         mapped = {name: np.load(path / f"{name}.npy", mmap_mode="c") for name in names}
-    except (OSError, ValueError) as error:
-        raise BadFile(path, f"is not whole ({error}): delete the folder and build it again") from None
-    frames = {kind: torch.from_numpy(mapped[f"frames-{kind}"]) for kind in kinds}
-    return Pack(path, index, arrays, torch.from_numpy(mapped["audio"]), frames, mapped["phones"], mapped["words"])
+        frames = {kind: torch.from_numpy(mapped[f"frames-{kind}"]) for kind in kinds}
+        samples = torch.from_numpy(mapped["audio"])
+        return Pack(path, index, arrays, samples, frames, mapped["phones"], mapped["words"])
+    except Exception as error:  # NumPy, zipfile and a lost key, each in its own way
+        told = f"{type(error).__name__}: {error}"
+        raise BadFile(path, f"is not whole ({told}): delete the folder and build it again") from None
 
 
 # -- building ----------------------------------------------------------------------------------------------------------
@@ -261,7 +262,7 @@ def build(
         try:
             shards = _make_shards(building, _shards(cuts), config, jobs, progress, executor)
             _assemble(building / "whole", shards, cuts, corpus.name, config)
-        except OSError as error:
+        except (OSError, FullDisk) as error:
             raise _disk_error(error, building) from None
         except BrokenProcessPool:
             raise SpeechlibError(
@@ -353,11 +354,11 @@ def _make_shards(
 
 
 def _is_whole(path: Path) -> bool:
-    """A shard is written atomically; what a crash of the machine emptied is made again."""
+    """A shard is written atomically; what a crash of the machine emptied or spoilt is made again."""
     try:
-        with np.load(path) as file:
-            return "about" in file.files
-    except (OSError, ValueError, EOFError, BadZipFile):
+        with ZipFile(path) as file:
+            return "about.npy" in file.namelist() and file.testzip() is None
+    except (OSError, ValueError, EOFError, BadZipFile, zlib.error):
         return False
 
 
@@ -517,12 +518,13 @@ def _starts(lengths: np.ndarray, whole: bool = False) -> np.ndarray:
     return ends if whole else ends[:-1]
 
 
-def _disk_error(error: OSError, building: Path) -> Exception:
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+def _disk_error(error: OSError | FullDisk, building: Path) -> Exception:
+    if isinstance(error, OSError) and not is_full(error):
         return error
-    shards = list(building.glob("*.npz"))
+    shutil.rmtree(building / "whole", ignore_errors=True)  # takes room, and is written anew in any case
+    shards, reason = list(building.glob("*.npz")), getattr(error, "reason", error)
     return SpeechlibError(
-        f"the disk is full ({error.strerror}). {len(shards)} whole shards are kept in {building}: make room there "
+        f"the disk is full ({reason}). {len(shards)} whole shards are kept in {building}: make room there "
         "(or move the data folder by SPEECHLIB_DATA) and build again, it goes on from them"
     )
 

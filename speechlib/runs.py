@@ -19,18 +19,20 @@ beginning. Nothing in the folder is pickled.
 import fcntl
 import importlib.metadata
 import json
+import os
 import platform
+import re
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from . import configs, files
-from .errors import BadFile, SpeechlibError, UnknownName
+from .errors import BadFile, FullDisk, SpeechlibError, UnknownName
 
 FORMAT = 1
 PACKAGES = ("torch", "torchaudio", "numpy", "accelerate", "librosa", "lhotse", "scikit-learn")
@@ -77,6 +79,11 @@ class Run:
         step = self.step if step is None else step
         files.write_json(self.path / "status.json", {"state": state, "step": step, "reason": reason})
 
+    def fail(self, error: Exception) -> None:
+        """Mark it failed, with the reason. Where the disk is too full to say so it counts as interrupted."""
+        with suppress(FullDisk):
+            self.mark("failed", reason=str(error) or type(error).__name__)
+
     @property
     def checkpoint(self) -> Path:
         return self.path / "checkpoint.safetensors"
@@ -104,7 +111,7 @@ class Run:
     def summary(self) -> dict:
         """What the evaluation after training found; empty before it."""
         path = self.path / "summary.json"
-        return files.read_json(path) if path.exists() else {}
+        return _mapping(path) if path.exists() else {}
 
     def write_summary(self, values: dict) -> None:
         files.write_json(self.path / "summary.json", values)
@@ -158,7 +165,7 @@ class Run:
 
     def _status(self) -> dict:
         path = self.path / "status.json"
-        return files.read_json(path) if path.exists() else {"state": "new", "step": 0, "reason": ""}
+        return _mapping(path, "state", "step", "reason") if path.exists() else {"state": "new", "step": 0, "reason": ""}
 
 
 class Unreadable(NamedTuple):
@@ -197,7 +204,11 @@ def _make(path: Path, experiment) -> Run:
     config |= {"experiment": configs.to_dict(experiment), "versions": versions(), "git": git_commit()}
     path.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-    files.write_json(part / "config.json", config)
+    try:
+        files.write_json(part / "config.json", config)
+    except BaseException:
+        shutil.rmtree(part)
+        raise
     try:
         part.rename(path)
     except OSError:  # another process made it in the meantime
@@ -218,14 +229,16 @@ def open(path: str | Path) -> Run:
     if not isinstance(config, dict) or "format" not in config:
         raise BadFile(path / "config.json", "is not the config of a run: it has no `format`")
     if config["format"] != FORMAT:
-        made_by = config.get("versions", {}).get("speechlib", "unknown")
+        versions = config.get("versions")
+        made_by = versions.get("speechlib", "unknown") if isinstance(versions, dict) else "unknown"
         raise BadFile(
             path / "config.json",
             f"has run format {config['format']} (made by speechlib {made_by}), this version reads format {FORMAT}: "
             "read it with that version, or delete the folder and train again",
         )
-    if missing := {"system", "preset", "seed", "experiment"} - config.keys():
-        raise BadFile(path / "config.json", f"lacks {', '.join(sorted(missing))}: delete the folder and train again")
+    kinds = {"system": str, "preset": str, "seed": int, "experiment": dict}
+    if missing := sorted(key for key, kind in kinds.items() if not isinstance(config.get(key), kind)):
+        raise BadFile(path / "config.json", f"lacks {', '.join(missing)}: delete the folder and train again")
     return Run(path, config)
 
 
@@ -274,13 +287,23 @@ def list_runs(check=None) -> list[Run | Unreadable]:
     for path in _entries():
         try:
             run = open(path)
-            run.status, run.summary  # noqa: B018  a damaged status or summary makes it unreadable as well
+            for one in (run, *run.parts()):
+                one.status, one.summary  # noqa: B018  a damaged status or summary makes it unreadable as well
             if check is not None:
                 check(run)
             found.append(run)
-        except SpeechlibError as error:
+        except (SpeechlibError, OSError) as error:
             found.append(Unreadable(path, str(error)))
     return found
+
+
+def _mapping(path: Path, *keys: str) -> dict:
+    """What a JSON file of a run holds. Raises BadFile where that is no mapping with these keys."""
+    values = files.read_json(path)
+    if not isinstance(values, dict) or not values.keys() >= set(keys):
+        wanted = f" of {', '.join(keys)}" if keys else ""
+        raise BadFile(path, f"holds no mapping{wanted}: delete the folder and train again")
+    return values
 
 
 def compare(runs: list[Run]):
@@ -294,21 +317,24 @@ def compare(runs: list[Run]):
 
 
 def append_line(path: Path, line: dict) -> None:
-    path.parent.mkdir(exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
+    with files.full_disk_told(path):
+        path.parent.mkdir(exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
 
 
 def read_lines(path: Path) -> list[dict]:
     """The lines of a .jsonl file. A last line that a kill cut short is not there; any other damage raises BadFile."""
     if not path.exists():
         return []
-    *whole, _cut_short = path.read_text(encoding="utf-8").split("\n")
+    *whole, _cut_short = path.read_bytes().split(b"\n")
     lines = []
     for number, line in enumerate(whole, start=1):
         try:
             lines.append(json.loads(line))
-        except json.JSONDecodeError as error:
+            if not isinstance(lines[-1], dict):
+                raise ValueError("not a mapping")
+        except (ValueError, RecursionError) as error:
             raise BadFile(path, f"is damaged ({error}): delete the run and train again", f"line {number}") from None
     return lines
 
@@ -328,12 +354,18 @@ def rewind(run: Run, step: int) -> None:
 
 def save_tensors(path: Path, tensors: dict, metadata: dict) -> None:
     """A safetensors file that is there whole or not at all; metadata values are stored as JSON."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     # Clones: safetensors refuses tensors that share memory, as the weights of shared blocks do.
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with files.atomic(path) as part:
-        save_file(plain, part, {key: json.dumps(value) for key, value in metadata.items()})
+        try:
+            save_file(plain, part, {key: json.dumps(value) for key, value in metadata.items()})
+        except SafetensorError as error:
+            if found := re.search(r"\(os error (\d+)\)", str(error)):  # a full disk, as every other writer tells it
+                raise OSError(int(found[1]), os.strerror(int(found[1]))) from None
+            raise
 
 
 def load_tensors(path: Path) -> tuple[dict, dict]:
@@ -343,10 +375,14 @@ def load_tensors(path: Path) -> tuple[dict, dict]:
     if not Path(path).is_file():
         raise BadFile(path, "does not exist: has this run reached its first checkpoint?")
     try:
+        Path(path).open("rb").close()  # of what may not be read, safetensors says that it is not there
+    except OSError as error:
+        raise files.unopened(path, error) from None
+    try:
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}
             return tensors, {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
-    except (SafetensorError, json.JSONDecodeError) as error:
+    except (SafetensorError, ValueError, RecursionError) as error:
         raise BadFile(path, f"is truncated or no safetensors file ({error}): delete it and train again") from None
 
 
@@ -371,13 +407,17 @@ def load_model(path: str | Path):
     tensors, metadata = load_tensors(Path(path))
     if metadata.get("format") != FORMAT:
         raise BadFile(path, f"has checkpoint format {metadata.get('format')}, this version reads format {FORMAT}")
-    if str(metadata.get("system")) not in MODELS:
-        raise UnknownName("model", metadata.get("system"), MODELS)
+    try:
+        kind = MODELS[str(metadata.get("system"))]
+    except UnknownName as error:
+        raise BadFile(path, str(error)) from None
     for name in ("config", "sizes"):
         if not isinstance(metadata.get(name), dict):
             raise BadFile(path, f"says no {name}: its header is damaged. Delete it and train again")
-    kind = MODELS[metadata["system"]]
-    config = configs.from_dict(get_type_hints(kind.__init__)["config"], metadata["config"])
+    try:
+        config = configs.from_dict(get_type_hints(kind.__init__)["config"], metadata["config"])
+    except SpeechlibError as error:
+        raise BadFile(path, f"holds a config that this version does not read: {error}") from None
     size = Path(path).stat().st_size
     most = max(size, 1 << 16)  # no layer or channel without a byte, and frequencies of a tiny model are numbers too
     for name, value in _numbers({"config": metadata["config"], "sizes": metadata["sizes"]}):
@@ -386,13 +426,17 @@ def load_model(path: str | Path):
     try:
         with torch.device("meta"):
             check_weights(kind(config, **metadata["sizes"]), tensors, path)
+    except BadFile:
+        raise
     except TypeError as error:
         raise BadFile(path, f"names sizes that {kind.__name__} does not have ({error})") from None
+    except Exception as error:  # no channels, a stride of 0, -1 layers: constructors fail in as many ways
+        raise BadFile(path, f"holds a config of which no {kind.__name__} can be made ({error})") from None
     model = kind(config, **metadata["sizes"])
     load_weights(model, tensors, path)
     for name, tensor in tensors.items():
-        if not tensor.isfinite().all():
-            bad = f"{int((~tensor.isfinite()).sum())} of {tensor.numel()} weights of {name}"
+        if not (finite := tensor.float().isfinite()).all():  # of 8 bits torch cannot say it
+            bad = f"{int((~finite).sum())} of {tensor.numel()} weights of {name}"
             raise BadFile(path, f"holds {bad} that are not finite: did the training diverge?")
     return model.eval()
 
@@ -424,6 +468,8 @@ def check_weights(model, tensors: dict, path: str | Path) -> None:
             shapes = [None if tensor is None else tuple(tensor.shape) for tensor in (there, here)]
             reason = f"is of another config: {name} is {shapes[0]} there and {shapes[1]} in the model"
             raise BadFile(path, f"{reason}. Delete it and train again")
+        if here.is_floating_point() != there.is_floating_point():
+            raise BadFile(path, f"{name} holds {there.dtype}, the model {here.dtype}. Delete it and train again")
 
 
 def versions() -> dict[str, str]:

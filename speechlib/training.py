@@ -180,7 +180,7 @@ def descend(
                     progress(step, config.steps, journal.text)
     except Exception as error:
         if journal:
-            run.mark("failed", reason=str(error) or type(error).__name__)
+            run.fail(error)
         raise
     finally:
         usage.close()

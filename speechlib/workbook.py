@@ -23,8 +23,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from . import configs, corpora, execution, files, index_page, presets, runs, timit_mat
 from .cluster import Cluster
 from .cores import usable_cores
@@ -193,8 +191,8 @@ def _value(name: str, parameter: Parameter, value):
     hint = parameter.hint
     if isinstance(value, str) and hint is not str:
         try:
-            value = yaml.safe_load(value)
-        except yaml.YAMLError:
+            value = files.parse_yaml(value)
+        except SpeechlibError:
             raise SpeechlibError(f"{name} needs {hint.__name__}, got {value!r}") from None
     value = configs.typed(hint, value, name)
     if name == "preset" and value not in (known := {n for names in presets.names().values() for n in names}):
@@ -229,17 +227,23 @@ def run(
     `report(event, notebook, entry)` is told of every "started", "progress" and "finished".
     Everything is checked before anything starts: raises SpeechlibError for a wrong parameter, and where another
     process runs this batch. A notebook that fails raises nothing: its entry has the status failed, died or timed out
-    and says why; those that need it are `not run`, the others go on.
+    and says why; those that need it are `not run`, as is one that cannot be read, and the others go on.
     """
     notebooks, values = list(notebooks), values or {}
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise SpeechlibError(f"batch name {name!r}: letters, digits, '.', '_' and '-' are possible")
     if jobs < 1 or timeout < 1:
         raise SpeechlibError(f"jobs and timeout start at 1, got {jobs} and {timeout}")
-    given = assign(notebooks, values)
+    broken = _unreadable(notebooks)
+    try:
+        given = assign((notebook for notebook in notebooks if notebook.name not in broken), values)
+    except UnknownName as error:
+        raise SpeechlibError("; ".join([str(error), *broken.values()])) if broken else error
+    given |= dict.fromkeys(broken, {})
     prints = {notebook.name: fingerprint(notebook, values) for notebook in notebooks}
     with _locked(folder(name)):
         batch = _Batch(name, notebooks, given, prints, report, cluster)
+        batch.leave_out(broken)
         try:
             while batch.waiting or batch.running:
                 batch.step(jobs, force, timeout)
@@ -250,7 +254,10 @@ def run(
 
 
 def fingerprint(notebook: Notebook, values: dict[str, Any]) -> str:
-    """What its results hang on: source, parameters, package, libraries, and the same of the notebooks it needs."""
+    """What its results hang on: source, parameters, package, libraries, and the same of the notebooks it needs; of one
+    that cannot be read, the reason why."""
+    if broken := _unreadable([notebook]):
+        return files.fingerprint(broken)
     kept = sorted(path for kind in ("*.py", "*.safetensors") for path in PACKAGE.rglob(kind))
     package = [hashlib.sha256(path.read_bytes()).hexdigest() for path in kept]
     source = hashlib.sha256(notebook.path.read_bytes()).hexdigest()
@@ -258,6 +265,17 @@ def fingerprint(notebook: Notebook, values: dict[str, Any]) -> str:
     own = assign([notebook], {name: value for name, value in values.items() if name in declared})
     needs = [fingerprint(need, values) for need in (*notebook.needs, *notebook.after)]
     return files.fingerprint(package, source, runs.versions(), own, needs)
+
+
+def _unreadable(notebooks: Iterable[Notebook]) -> dict[str, str]:
+    """Notebook name -> why its file cannot be executed."""
+    found = {}
+    for notebook in notebooks:
+        try:
+            parameters(notebook)
+        except BadFile as error:
+            found[notebook.name] = str(error)
+    return found
 
 
 class _Batch:
@@ -276,7 +294,7 @@ class _Batch:
         self.given, self.fingerprints = given, fingerprints
         self.waiting, self.running = list(notebooks), {}
         path = self.folder / "manifest.json"
-        manifest = files.read_json(path) if path.exists() else {}
+        manifest = index_page.manifest_of(path) if path.exists() else {}
         self.before = manifest["notebooks"] if manifest.get("format") == FORMAT else {}
         for entry in self.before.values():
             if entry["status"] in ("waiting", "running"):  # its runner was killed
@@ -313,6 +331,12 @@ class _Batch:
             else:
                 continue
             self.waiting.remove(notebook)
+
+    def leave_out(self, broken: dict[str, str]) -> None:
+        """Settle the notebooks that cannot be read, with the reasons."""
+        for notebook in [notebook for notebook in self.waiting if notebook.name in broken]:
+            self.waiting.remove(notebook)
+            self.finish(notebook, {"status": "not run", "exception": broken[notebook.name]})
 
     def is_up_to_date(self, notebook: Notebook) -> bool:
         before = self.before.get(notebook.name, {})
@@ -388,9 +412,9 @@ def _cells(path: Path) -> list:
         if not all(isinstance(cell.get("source"), str) for cell in cells):  # what nbformat only warns of
             raise ValueError("a cell has no source")
         return cells
-    except FileNotFoundError:
-        raise BadFile(path, "does not exist") from None
-    except (ValueError, nbformat.reader.NotJSONError, nbformat.ValidationError, AttributeError) as error:
+    except OSError as error:
+        raise files.unopened(path, error) from None
+    except (ValueError, RecursionError, nbformat.ValidationError, AttributeError) as error:
         raise BadFile(path, f"is no notebook ({error})") from None
 
 

@@ -197,31 +197,6 @@ def test_transcripts_beside_the_audio(tmp_path):
     assert corpus.skipped == ()
 
 
-def test_one_bad_file_never_stops_a_corpus(tmp_path):
-    """Each kind of bad file is listed with its reason, and every good one beside it is there."""
-    tone(tmp_path / "good.wav")
-    tone(tmp_path / "name with spaces and ünïcødé 语音.wav")
-    tone(tmp_path / "eight bit.wav", subtype="PCM_U8")
-    tone(tmp_path / "stereo 48k.wav", rate=48000, channels=2)
-    (tmp_path / "empty.wav").touch()
-    tone(tmp_path / "no samples.wav", seconds=0)
-    text(tmp_path / "text.wav", "this is not audio")
-    whole = tone(tmp_path / "cut.wav").read_bytes()
-    (tmp_path / "cut.wav").write_bytes(whole[: len(whole) // 2])
-    (tmp_path / "header.flac").write_bytes(b"fLaC" + bytes(10))
-    (tmp_path / "gone.wav").symlink_to(tmp_path / "nowhere.wav")
-    corpus = corpora.load("folder", tmp_path)
-    assert sorted(said(corpus)) == ["eight bit", "good", "name with spaces and ünïcødé 语音", "stereo 48k"]
-    assert corpus.cuts["stereo 48k"].num_channels == 2
-    listed = {s.path.removeprefix(f"{tmp_path}/"): s.reason for s in corpus.skipped}
-    assert sorted(listed) == ["cut.wav", "empty.wav", "gone.wav", "header.flac", "no samples.wav", "text.wav"]
-    assert "0 bytes" in listed["empty.wav"]
-    assert "no samples" in listed["no samples.wav"]
-    assert "not audio" in listed["text.wav"]
-    assert "truncated" in listed["cut.wav"]
-    assert "No such file" in listed["gone.wav"]
-
-
 def test_a_corpus_of_bad_files_only_is_an_error_that_names_the_first(tmp_path):
     (tmp_path / "empty.wav").touch()
     with pytest.raises(
@@ -240,29 +215,6 @@ def test_labels_longer_than_the_audio_are_clipped_and_remarked(tmp_path):
     assert tiers(corpus, "b") == {"phone": [("sil", 0, 0.2), ("ah", 0.2, 0.4)]}
     assert len(corpus.skipped) == 1
     assert "a.phn: labels end 0.40 s after the recording (0.40 s) and were clipped" in reasons(corpus)
-
-
-def test_broken_labels_leave_the_recording(tmp_path):
-    tone(tmp_path / "a.wav")
-    text(tmp_path / "a.phn", "what is this")
-    text(tmp_path / "a.wrd", "0 3200 yes\n")
-    corpus = corpora.load("folder", tmp_path)
-    assert tiers(corpus, "a") == {"word": [("yes", 0, 0.2)]}
-    assert "a.phn: labels left out, recording kept: expected `start end symbol`" in reasons(corpus)
-    assert "line 1" in reasons(corpus)
-
-
-def test_a_table_that_is_none_is_listed_and_another_one_is_taken(tmp_path):
-    tone(tmp_path / "a.wav")
-    (tmp_path / "metadata.csv").write_bytes(b"\xff\xfe\x00\x01binary")
-    (tmp_path / "empty.csv").touch()
-    text(tmp_path / "other.csv", "x,y\n1,2\n")
-    corpus = corpora.load("folder", tmp_path)
-    assert said(corpus) == {"a": (tmp_path.name, None, None)}
-    assert "metadata.csv: table left out: is not a text table in UTF-8" in reasons(corpus)
-    assert "empty.csv: table left out: is empty" in reasons(corpus)
-    text(tmp_path / "speakers.tsv", "file\tspeaker\na\tann\n")
-    assert said(corpora.load("folder", tmp_path)) == {"a": ("ann", None, None)}
 
 
 def test_describe_counts(tmp_path):

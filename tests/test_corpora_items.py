@@ -9,7 +9,7 @@ import pytest
 from speechlib.corpora import labels
 from speechlib.corpora.items import COLUMNS, NoItems, items_from, items_of, items_of_cuts, read_items, write_items
 from speechlib.corpora.labels import Interval
-from speechlib.errors import BadFile, SpeechlibError, UnknownName
+from speechlib.errors import SpeechlibError, UnknownName
 
 HEADER = "#file onset offset #phone prev-phone next-phone speaker\n"
 
@@ -33,36 +33,6 @@ def test_what_is_written_is_read_again(tmp_path):
 def test_columns_go_by_their_names_and_empty_lines_by_nothing(tmp_path):
     text = "#file onset offset speaker #phone prev-phone next-phone word\n\nu 0 0.1 s a b c hat\n\n"
     assert read_items(write(tmp_path / "a.item", text)).iloc[0].tolist() == ["u", 0.0, 0.1, "a", "b", "c", "s"]
-
-
-@pytest.mark.parametrize(
-    ("text", "place", "reason"),
-    [
-        ("", "line 1", "no #file, onset"),
-        ("u 0.1 0.2 a b c s\n", "line 1", "in its header, wanted `#file onset"),
-        (HEADER.replace("prev-phone ", ""), "line 1", "has no prev-phone in its header"),
-        (HEADER + "u 0.1 0.2 a b c s\nu 0.1 0.2 a b c\n", "line 3", "has 6 fields, its header 7: 'u 0.1 0.2 a b c'"),
-        (HEADER + "u 0,1 0.2 a b c s\n", "line 2", "no numbers for onset and offset: '0,1'"),
-        (HEADER + "u 0.2 0.2 a b c s\n", "line 2", "runs from 0.2 s to 0.2 s"),
-        (HEADER + "u nan 0.2 a b c s\n", "line 2", "runs from nan s"),
-        (HEADER + "u -0.1 0.2 a b c s\n", "line 2", "runs from -0.1 s"),
-        (HEADER + "u 0.1 inf a b c s\n", "line 2", "to inf s"),
-        (HEADER, None, "no items, only a header"),
-    ],
-)
-def test_a_bad_file_is_named_with_line_and_reason(tmp_path, text, place, reason):
-    with pytest.raises(BadFile) as caught:
-        read_items(write(tmp_path / "bad.item", text))
-    assert str(tmp_path / "bad.item") in str(caught.value)
-    assert (caught.value.place, reason in caught.value.reason) == (place, True), caught.value
-
-
-def test_what_is_no_text_or_not_there_is_said_so(tmp_path):
-    (tmp_path / "bytes.item").write_bytes(b"#file\xff\xfe")
-    with pytest.raises(BadFile, match="no text in UTF-8"):
-        read_items(tmp_path / "bytes.item")
-    with pytest.raises(BadFile, match="No such file"):
-        read_items(tmp_path / "none.item")
 
 
 def test_a_field_with_a_space_is_not_written(tmp_path):

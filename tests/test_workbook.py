@@ -18,7 +18,7 @@ from nbformat.sign import NotebookNotary
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from speechlib import index_page, workbook
-from speechlib.errors import BadFile, SpeechlibError, UnknownName
+from speechlib.errors import SpeechlibError, UnknownName
 from speechlib.workbook import Notebook
 
 PARAMETERS = 'preset: str = "smoke"  # smoke, demo or paper\nseed: int = 0  # seed of everything'
@@ -354,20 +354,6 @@ def test_texts_are_read_as_the_declared_type(tmp_path):
     assert workbook.parameters(notebook)["b"] == (float, 0.5, "x")
 
 
-@pytest.mark.parametrize("line", ["x = 1", "x: int = 1 + y", "x: Path = 1", "import os", "x: int"])
-def test_a_parameters_cell_holds_annotated_plain_values(tmp_path, line):
-    with pytest.raises(BadFile, match="parameters cell"):
-        workbook.parameters(make(tmp_path, "00_odd", parameters=line))
-
-
-def test_notebooks_that_cannot_be_read_are_named(tmp_path):
-    with pytest.raises(BadFile, match="00_none.ipynb: does not exist"):
-        workbook.parameters(Notebook("00_none", folder=tmp_path))
-    (tmp_path / "00_text.ipynb").write_text("no JSON")
-    with pytest.raises(BadFile, match="00_text.ipynb: is no notebook"):
-        workbook.parameters(Notebook("00_text", folder=tmp_path))
-
-
 def test_select():
     notebooks = [Notebook("00_a"), Notebook("10_b"), Notebook("20_c")]
     assert workbook.select(notebooks) == notebooks
@@ -433,15 +419,6 @@ def test_a_card_shows_what_its_cells_tag_and_escapes_all_text(workspace):
     text = index_page.write("mine").read_text()
     assert "image/png" not in text  # older results are not shown as if they were of this batch
     assert 'href="batches/mine/00_codes.ipynb"' not in text
-
-
-def test_a_damaged_manifest(pair):
-    """Stops its own batch with a clear message, and no other."""
-    workbook.folder("bad").mkdir(parents=True)
-    (workbook.folder("bad") / "manifest.json").write_text('{"name": "bad", "noteb')
-    with pytest.raises(BadFile, match="truncated by a kill or a full disk"):
-        workbook.run("bad", pair)
-    assert statuses("good", pair[:1]) == ["done"]
 
 
 def test_no_batch_no_page(workspace):

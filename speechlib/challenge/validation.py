@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 import soundfile
-import yaml
 
 from .. import audio
 from ..corpora.zerospeech import LANGUAGES, LENGTHS, RATE, Task
 from ..errors import BadFile, SpeechlibError
+from ..files import read_mapping
 from . import embeddings
 from .submission import DISTANCES, PARTS, file_of, place
 
@@ -236,13 +236,9 @@ def _metadata(root: Path, name: str, required: dict, optional: dict) -> tuple[li
     if not path.is_file():
         return [Finding("error", name, "is missing", f"write it with {keys}")], {}
     try:
-        about = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        return [
-            Finding("error", name, f"is not YAML ({' '.join(str(error).split())})", "see submission.write_metadata")
-        ], {}
-    if not isinstance(about, dict):
-        return [Finding("error", name, f"holds {about!r}, not `key: value` lines", f"write it with {keys}")], {}
+        about = read_mapping(path, "needs `key: value` lines")
+    except BadFile as error:
+        return [Finding("error", name, error.reason, f"write it with {keys}: see submission.write_metadata")], {}
     found = []
     for key, kind in {**optional, **required}.items():
         if key not in about:

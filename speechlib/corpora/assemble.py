@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from lhotse.cut import Cut
 
 AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".sph", ".au")
-BEYOND = 0.05  # seconds that labels may reach past the end before it is worth a note: MFA rounds to 10 ms
 
 
 class Skipped(NamedTuple):
@@ -132,6 +131,7 @@ def _header(path: Path) -> tuple[int, int, int]:
             raise BadFile(path, "is empty (0 bytes)")
         with soundfile.SoundFile(str(path)) as file:
             audio.refuse_truncated(path, file)
+            audio.refuse_impossible(path, file)
             rate, channels, frames = file.samplerate, file.channels, file.frames
     except OSError as error:
         raise BadFile(path, error.strerror or str(error)) from None
@@ -148,15 +148,13 @@ def _labels(utterance: Utterance, rate: int, duration: float) -> tuple[labels_.L
     notes = []
     for path in utterance.labels:
         try:
-            found, beyond = labels_.fit(labels_.read(path, rate), duration)
+            found = labels_.read(path, rate)
         except BadFile as error:
             place = f" ({error.place})" if error.place else ""
             notes.append(Skipped(error.path, f"labels left out, recording kept: {error.reason}{place}"))
             continue
-        if beyond > BEYOND:
-            after = f"labels end {beyond:.2f} s after the recording ({duration:.2f} s)"
-            notes.append(Skipped(str(path), f"{after} and were clipped: labels of another version?"))
-        tiers = found | tiers
+        notes += [Skipped(str(path), told) for told in labels_.oddities(found, duration)]
+        tiers = labels_.fit(found, duration)[0] | tiers
     return tiers, notes
 
 

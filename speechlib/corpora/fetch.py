@@ -1,17 +1,21 @@
 """Downloads: resumed where they broke off, checked against a SHA-256, and unpacked without trusting the archive."""
 
 import hashlib
+import lzma
 import shutil
 import tarfile
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from ..errors import BadFile, SpeechlibError
+from ..errors import BadFile, FullDisk, SpeechlibError
+from ..files import full_disk_told, is_full
 
 _BLOCK = 1 << 20
+_SMALL = 100 << 20  # bytes that any archive may unpack to
 Progress = Callable[[int, int, str], None]  # bytes done, bytes in all (0: not known), what
 
 
@@ -40,22 +44,44 @@ def fetch(url: str, sha256: str, root: Path, into: Path, progress: Progress | No
 
 
 def unpack(archive: Path, into: Path) -> None:
-    """Everything in a .zip or .tar.* below `into`. Raises BadFile for a member that would land elsewhere."""
+    """Everything in a .zip or .tar.* below `into`.
+
+    Raises BadFile for a member that would land elsewhere or is no file, and for more bytes than an archive of this size
+    can mean; FullDisk where there is no room for them.
+    """
     into.mkdir(parents=True, exist_ok=True)
+    room = _Room(archive)
     try:
-        if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as file:
-                for member in file.namelist():
-                    if not (into / member).resolve().is_relative_to(into.resolve()):
-                        raise BadFile(archive, f"would write outside {into}", member)
-                file.extractall(into)
-        else:
-            with tarfile.open(archive) as file:
-                file.extractall(into, filter="data")  # refuses absolute names, .., links to elsewhere, devices
+        with full_disk_told(into):
+            if zipfile.is_zipfile(archive):
+                with zipfile.ZipFile(archive) as file:
+                    for member in file.infolist():
+                        if not (into / member.filename).resolve().is_relative_to(into.resolve()):
+                            raise BadFile(archive, f"would write outside {into}", member.filename)
+                        room.take(member.file_size)
+                        file.extract(member, into)
+            else:
+                with tarfile.open(archive) as file:
+                    for member in file:  # one by one: of a compressed archive nobody knows the sizes before
+                        room.take(member.size)
+                        file.extract(member, into, filter="data")  # no absolute names, .., links to elsewhere, devices
     except tarfile.FilterError as error:
-        raise BadFile(archive, f"would write outside {into} ({error})") from None
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
+        raise BadFile(archive, f"would write outside {into}, or what is no file ({error})") from None
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError) as error:
         raise BadFile(archive, f"is not a whole archive ({error})") from None
+
+
+class _Room:
+    """How much an archive may still unpack to. Speech hardly shrinks: hundredfold is a bomb."""
+
+    def __init__(self, archive: Path):
+        self.archive, self.most, self.taken = archive, max(100 * archive.stat().st_size, _SMALL), 0
+
+    def take(self, size: int) -> None:
+        self.taken += size
+        if self.taken > self.most:
+            told = f"{self.archive.stat().st_size:,} bytes that would unpack to {self.taken:,} or more"
+            raise BadFile(self.archive, f"is a bomb: {told}")
 
 
 def _get(url: str, part: Path, progress: Progress | None) -> None:
@@ -83,6 +109,8 @@ def _get(url: str, part: Path, progress: Progress | None) -> None:
             return
         raise SpeechlibError(f"{url}: the server answers {error.code} {error.reason}") from None
     except (urllib.error.URLError, OSError) as error:
+        if is_full(error):
+            raise FullDisk(part, error.strerror) from None
         reason = getattr(error, "reason", error)
         raise SpeechlibError(f"{url} could not be read ({reason}); run again to resume after {part.name}") from None
 

@@ -28,6 +28,7 @@ _COLUMNS = {
     "speaker": ("speaker", "speaker_id", "spk", "speaker_name", "client_id", "reader"),
     "gender": ("gender", "sex"),
 }
+_NO_NAMES = "no line of it names a recording that is here, in a column `id` or `path` or in its first one"
 _GENERIC = ("wav", "wavs", "wav48", "audio", "clips", "corpus", "flac", "mp3", "data", "recordings")
 
 
@@ -38,6 +39,7 @@ class Row(NamedTuple):
     text: str | None = None
     speaker: str | None = None
     gender: str | None = None
+    wrong: str = ""  # why the line cannot be used
 
 
 def load(root: Path, name: str = "folder") -> Corpus:
@@ -59,7 +61,10 @@ def load(root: Path, name: str = "folder") -> Corpus:
         row = found.get(path, Row(""))
         text = row.text or read_text(texts.get(path.with_suffix("")))
         utterances.append(Utterance(ids[path], path, speakers[path], row.gender, text, find(path)))
-    skipped += [Skipped(f"{table}: {row.key}", "there is no such recording") for row in missing]
+    skipped += [Skipped(f"{table}: {row.key}", row.wrong or "there is no such recording") for row in missing]
+    settled = {*found.values(), *missing}
+    twice = [row for row in rows if row not in settled]
+    skipped += [Skipped(f"{table}: {row.key}", "a later line names the same recording and counts") for row in twice]
     return assemble(name, utterances, skipped, f"{' '.join(AUDIO)} under {root}")
 
 
@@ -74,10 +79,13 @@ def read_table(path: Path) -> list[Row]:
         raise BadFile(path, "is empty")
     delimiter = max("|\t;,", key=lambda mark: sum(mark in line for line in lines[:50]))  # the first, where two tie
     quoting = csv.QUOTE_NONE if delimiter == "|" else csv.QUOTE_MINIMAL  # LJSpeech's texts hold single quote marks
-    cells = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter, quoting=quoting)]
-    columns = _columns(cells[0])
+    try:
+        cells = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter, quoting=quoting)]
+    except csv.Error as error:
+        raise BadFile(path, f"is no table of `{delimiter}` ({error}): a quote mark that is never closed?") from None
+    columns, width = _columns(cells[0]), 0
     if columns:
-        cells = cells[1:]
+        width, cells = len(cells[0]), cells[1:]
     else:
         columns = {"path": 0, "text": 1} | ({"speaker": 2} if _third_is_speaker(cells) else {})
 
@@ -88,7 +96,10 @@ def read_table(path: Path) -> list[Row]:
     rows = []
     for row in cells:
         key = value(row, "path") or value(row, "id")
-        if key:
+        if key and width and any(row[width:]):
+            told = f"has {len(row)} cells, the header {width}: is `{delimiter}` in a text that lacks quote marks?"
+            rows.append(Row(key, wrong=told))
+        elif key:
             rows.append(Row(key, value(row, "text"), value(row, "speaker"), gender_of(value(row, "gender"))))
     return rows
 
@@ -126,6 +137,7 @@ def _table(root: Path, audio: dict[Path, Path]) -> tuple[Path | None, list[Row],
             continue
         if _match(rows, audio)[0]:
             return path, rows, unread
+        unread.append(Skipped(str(path), f"table left out: {_NO_NAMES}"))
     return None, [], unread
 
 
@@ -138,7 +150,7 @@ def _match(rows: Iterable[Row], audio: dict[Path, Path]) -> tuple[dict[Path, Row
             by_key[key].append(path)
     found, missing = {}, []
     for row in rows:
-        candidates = by_key.get(row.key.removeprefix("./"), [])
+        candidates = [] if row.wrong else by_key.get(row.key.removeprefix("./"), [])
         if len(candidates) > 1:
             candidates = [path for path in candidates if row.speaker in audio[path].parts]
         found |= dict.fromkeys(candidates, row)

@@ -5,6 +5,7 @@ file's own symbols. Nothing is renamed here: `bare` and SILENCES serve those who
 """
 
 import json
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -27,6 +28,9 @@ Labels = dict[str, list[Interval]]
 _SILENT = "- _ _: # h# #h sil sp pau epi silence <sil> <s> </s> <eps> <p:>".split()
 SILENCES = frozenset(["", *_SILENT, *(symbol.upper() for symbol in _SILENT)])
 """Symbols that mean "nobody speaks", over the conventions of TIMIT, HTS, Kaldi, MFA, PocketSphinx and espeak."""
+
+BEYOND = 0.05  # seconds that labels may reach past the end before it is worth a note: MFA rounds to 10 ms
+_ROUNDING = 0.011  # seconds that two phones may overlap
 
 UNLABELLED = ("", "-", "'")  # marks without a phone in alignments of VCTK; its source system skips them too
 SUFFIXES = (".phn", ".wrd", ".textgrid", ".lab", ".phone.json")
@@ -86,8 +90,12 @@ def read_hts_lab(path: str | Path) -> Labels:
 
 def has_times(path: str | Path) -> bool:
     """Whether a .lab holds times; those of the Montreal Forced Aligner's input are plain transcripts."""
-    first = next((line.split()[0] for line in _lines(path) if line.strip()), "")
-    return first.replace(".", "", 1).isdigit() or "#" in (line.strip() for line in _lines(path)[:10])
+    try:
+        lines = _lines(path)
+    except BadFile:
+        return True  # that it cannot be opened is told where its labels are read
+    first = next((line.split()[0] for line in lines if line.strip()), "")
+    return first.replace(".", "", 1).isdigit() or "#" in (line.strip() for line in lines[:10])
 
 
 def read_json(path: str | Path) -> Labels:
@@ -99,7 +107,7 @@ def read_json(path: str | Path) -> Labels:
         for word in words:
             labels["word"].append(_json_interval(word))
             labels["phone"] += [_json_interval(phone) for phone in word.get("w", [])]
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError, OverflowError) as error:
         raise BadFile(path, f"is not a PocketSphinx alignment ({type(error).__name__}: {error})") from None
     return labels
 
@@ -135,6 +143,29 @@ def fit(labels: Labels, duration: float) -> tuple[Labels, float]:
         kept = (i for i in clipped if i.end > i.start and (name == "phone" or i.symbol not in SILENCES))
         inside[name] = sorted(kept, key=lambda i: (i.start, i.end))
     return {name: tier for name, tier in inside.items() if tier}, max(beyond, 0.0)
+
+
+def oddities(labels: Labels, duration: float) -> list[str]:
+    """What is wrong with labels that could be read, as sentences; [] where nothing is. None of it costs the recording:
+    `fit` clips and leaves out."""
+    told = []
+    intervals = [interval for tier in labels.values() for interval in tier]
+    if not intervals:
+        told.append("holds no labels: an empty tier?")
+    if backwards := [interval for interval in intervals if interval.end < interval.start]:
+        symbol, start, end = backwards[0]
+        first = f"the first is {symbol!r} from {start:g} to {end:g} s"
+        told.append(f"{len(backwards)} labels end before they begin, {first}: left out")
+    inside, beyond = fit(labels, duration)
+    phones = inside.get("phone", [])
+    if over := [(a, b) for a, b in zip(phones, phones[1:]) if a.end - b.start > _ROUNDING]:
+        a, b = over[0]
+        first = f"the first are {a.symbol!r} until {a.end:g} s and {b.symbol!r} from {b.start:g} s"
+        told.append(f"{len(over)} phones begin before the one before them ends, {first}: kept as they are")
+    if beyond > BEYOND:
+        after = f"labels end {beyond:.2f} s after the recording ({duration:.2f} s)"
+        told.append(f"{after} and were clipped: labels of another version?")
+    return told
 
 
 def to_alignment(labels: Labels) -> dict:
@@ -209,7 +240,7 @@ def _columns(path):
         if not fields:
             continue
         try:
-            start, end, symbol = float(fields[0]), float(fields[1]), fields[2].strip()
+            start, end, symbol = _seconds(fields[0]), _seconds(fields[1]), fields[2].strip()
         except (ValueError, IndexError):
             raise BadFile(path, f"expected `start end symbol`, found {line.strip()!r}", f"line {number}") from None
         rows.append((start, end, symbol))
@@ -226,7 +257,7 @@ def _festival(path, lines: list[str]) -> list[Interval]:
         if not fields:
             continue
         try:
-            end, symbol = float(fields[0]), fields[2]
+            end, symbol = _seconds(fields[0]), fields[2]
         except (ValueError, IndexError):
             raise BadFile(path, f"expected `end colour symbol`, found {line.strip()!r}", f"line {number}") from None
         phones.append(Interval(symbol, start, end))
@@ -236,7 +267,15 @@ def _festival(path, lines: list[str]) -> list[Interval]:
 
 def _json_interval(item) -> Interval:
     symbol = re.sub(r"\(\d+\)$", "", item["t"])  # and(2) is the second pronunciation of "and"
-    return Interval(symbol, float(item["b"]), float(item["b"]) + float(item["d"]))
+    start = _seconds(item["b"])
+    return Interval(symbol, start, start + _seconds(item["d"]))
+
+
+def _seconds(value) -> float:
+    """A number as labels have it. Raises ValueError for one that is no time: nan, inf."""
+    if not math.isfinite(number := float(value)):
+        raise ValueError(f"{value} is no time")
+    return number
 
 
 _TOKEN = re.compile(r'"((?:[^"]|"")*)"|(?<![\w.])(-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)(?![\w.\]])|<(exists|absent)>')
@@ -264,7 +303,7 @@ def _textgrid_tiers(path) -> list[tuple[str, list[Interval]]]:
                 rows = (tokens[i : i + 3] for i in range(at, at + 3 * count, 3))
                 tiers.append((name, [Interval(symbol.strip(), float(a), float(b)) for a, b, symbol in rows]))
             at += width * count
-    except (IndexError, ValueError, TypeError, AttributeError) as error:
+    except (IndexError, ValueError, TypeError, AttributeError, OverflowError) as error:
         if isinstance(error, BadFile):
             raise
         raise BadFile(path, "is not a whole TextGrid: truncated?") from None

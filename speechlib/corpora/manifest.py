@@ -29,14 +29,17 @@ def load(root: Path) -> Corpus:
     cuts: dict[str, Cut] = {}
     skipped = []
     for path, given in _manifests(root):
-        for cut in given:
-            try:
-                cut = _utterance(cut, path.parent)
-                if cut.id in cuts:
-                    raise BadFile(path, f"a second utterance named {cut.id}")
-                cuts[cut.id] = cut
-            except BadFile as error:
-                skipped.append(Skipped(error.path, error.reason))
+        try:
+            for cut in given:
+                try:
+                    cut = _utterance(cut, path.parent)
+                    if cut.id in cuts:
+                        raise BadFile(path, f"a second utterance named {cut.id}")
+                    cuts[cut.id] = cut
+                except BadFile as error:
+                    skipped.append(Skipped(error.path, error.reason))
+        except BadFile as error:  # a line that is none: what stands before it is there
+            skipped.append(Skipped(error.path, error.reason))
     if not cuts:
         raise empty("manifest", f"cuts or recordings in {root}", skipped)
     return Corpus("manifest", CutSet.from_cuts(cuts[key] for key in sorted(cuts)), tuple(skipped))

@@ -55,9 +55,11 @@ def save(path: str | Path, ids: dict[str, list[str]]) -> None:
 def load(path: str | Path) -> dict[str, list[str]]:
     """A split that `save` wrote. Raises BadFile where it is something else or an id is in two parts."""
     ids = read_json(path)
-    if not isinstance(ids, dict) or not all(isinstance(part, list) for part in ids.values()):
-        raise BadFile(path, "is not a split: expected {part: [utterance ids]}")
-    everything = [utterance for part in ids.values() for utterance in part]
+    everything = []
+    for part in ids.values() if isinstance(ids, dict) else [None]:
+        if not isinstance(part, list) or not all(isinstance(utterance, str) for utterance in part):
+            raise BadFile(path, "is not a split: expected {part: [utterance ids]}")
+        everything += part
     if len(set(everything)) < len(everything):
         twice = [utterance for utterance, times in Counter(everything).items() if times > 1]
         raise BadFile(path, f"has {len(twice)} ids more than once, such as {', '.join(twice[:3])}")

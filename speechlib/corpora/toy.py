@@ -26,6 +26,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .. import audio
 from ..errors import SpeechlibError
 from ..files import ROOT, atomic_folder, fingerprint, read_json, write_json
 from . import folder
@@ -111,7 +112,6 @@ def speak(speaker: str, root: str | Path) -> list[tuple[str, str, str, str, str]
 
     espeak keeps state over voices and cannot be started twice, so every voice has a process of its own.
     """
-    import soundfile
     import soxr
 
     espeak = Espeak(VOICES[speaker])
@@ -122,7 +122,7 @@ def speak(speaker: str, root: str | Path) -> list[tuple[str, str, str, str, str]
         name = f"{speaker}_{number + 1:03d}"
         path = Path(root) / speaker / name
         resampled = soxr.resample(wave.astype(np.float32) / 2**15, espeak.rate, RATE)
-        soundfile.write(path.with_suffix(".flac"), np.clip(resampled, -1, 1), RATE, subtype="PCM_16")
+        path.with_suffix(".flac").write_bytes(audio.to_bytes(resampled, RATE))
         for suffix, tier in ((".phn", phones), (".wrd", words)):
             lines = [f"{round(i.start * RATE)} {round(i.end * RATE)} {i.symbol}\n" for i in tier]
             path.with_suffix(suffix).write_text("".join(lines), encoding="utf-8")

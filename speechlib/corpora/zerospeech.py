@@ -80,7 +80,12 @@ def load(root: Path) -> Corpus:
         notes.append(Skipped(str(home / "test"), f"{judged} recordings to judge by, not to train on: read this folder"))
     corpus = assemble("zerospeech", utterances, notes, f"{', '.join(parts)}/*.wav under {home}")
     found = item_file(home)
-    return _with_phones(corpus, read_items(found)) if found else corpus
+    try:
+        return _with_phones(corpus, read_items(found)) if found else corpus
+    except BadFile as error:
+        place = f" ({error.place})" if error.place else ""
+        note = Skipped(error.path, f"items left out, recordings kept without phones: {error.reason}{place}")
+        return corpus._replace(skipped=(*corpus.skipped, note))
 
 
 def task(root: str | Path) -> Task:

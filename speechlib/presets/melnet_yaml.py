@@ -28,6 +28,7 @@ from typing import Any
 from .. import configs
 from ..errors import BadFile, SpeechlibError, UnknownName
 from ..features import FeatureConfig
+from ..files import read_mapping
 from ..packs import PackConfig
 from .catalogue import placed
 from .experiment import CorpusConfig, Experiment
@@ -118,7 +119,7 @@ def read_melnet_yaml(
     """
     path = Path(path)
     files = sorted(file for file in path.rglob("*") if file.suffix in (".yml", ".yaml")) if path.is_dir() else [path]
-    found = {file: _values(file) for file in files}
+    found = {file: read_mapping(file, "needs the keys name, audio, network, data and training") for file in files}
     if path.is_dir():
         found = {file: values for file, values in found.items() if _SYNTHESIS not in values}
     if not found:
@@ -200,17 +201,3 @@ def _utterances(data: Data) -> int:
     if data.dataset == "librispeech" and data.url not in _LIBRISPEECH:
         raise UnknownName("part of LibriSpeech in data.url", data.url, _LIBRISPEECH)
     return _LIBRISPEECH.get(data.url, _LJSPEECH)
-
-
-def _values(path: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BadFile(path, "does not exist") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadFile(path, f"is not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
-        raise BadFile(path, f"needs the keys name, audio, network, data and training, holds {values!r}")
-    return values

@@ -1,14 +1,17 @@
 """Many experiments from one description: a base, named members, a grid, seeds; in Python or YAML."""
 
 import itertools
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .. import configs
-from ..errors import BadFile, SpeechlibError
+from .. import configs, files
+from ..errors import SpeechlibError
 from .catalogue import get
 from .experiment import Experiment
+
+MOST = 10_000  # trainings of a sweep: more are a slip of the pen, and would be made one by one before any starts
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,12 @@ def expand(sweep: Sweep) -> dict[str, Experiment]:
     for name, values in sweep.grid.items():
         if not isinstance(values, (list, tuple)) or not values:
             raise SpeechlibError(f"grid.{name} needs a list of values, got {values!r}")
+    for name, changes in sweep.experiments.items():
+        if not isinstance(changes, dict | None):
+            raise SpeechlibError(f"experiments.{name} needs a mapping of changes, got {changes!r}")
+    count = math.prod(map(len, (sweep.experiments, *sweep.grid.values(), sweep.seeds)))
+    if count > MOST:
+        raise SpeechlibError(f"the sweep has {count:,} trainings, at most {MOST:,}: is a list in its grid too long?")
     members = {}
     for (name, changes), *values, seed in itertools.product(
         sweep.experiments.items(), *sweep.grid.values(), sweep.seeds
@@ -49,16 +58,6 @@ def expand(sweep: Sweep) -> dict[str, Experiment]:
 
 def read_sweep(path: str | Path) -> Sweep:
     """The sweep in a YAML file. Raises BadFile for what is no YAML mapping, UnknownName for a key that is no field."""
-    import yaml
-
-    try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BadFile(path, "does not exist") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadFile(path, f"is not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
-        raise BadFile(path, f"needs the keys of a sweep (preset, seeds, grid, ...), holds {values!r}")
-    sweep = configs.from_dict(Sweep, values)
+    sweep = configs.from_dict(Sweep, files.read_mapping(path, "needs the keys of a sweep (preset, seeds, grid, ...)"))
     expand(sweep)  # whatever is misspelt in it is said now, not after the first training
     return sweep

@@ -201,7 +201,7 @@ def _finish(run: Run, experiment: Experiment, progress: Progress | None, data: D
             process.wait_for_everyone()  # so that all of them see it done
         except Exception as error:
             if process.is_main_process:
-                run.mark("failed", reason=str(error) or type(error).__name__)
+                run.fail(error)
             raise
     return run
 

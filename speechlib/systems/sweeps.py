@@ -55,7 +55,7 @@ def sweep(
                 _train_elsewhere(experiments[i], tell)
         except Exception as error:
             if not stopped.is_set():
-                run.mark("failed", reason=str(error) or type(error).__name__)
+                run.fail(error)
         tell(own, own)
         return run
 
