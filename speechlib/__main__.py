@@ -160,7 +160,12 @@ def _pictures(options) -> None:
 def _list(options) -> None:
     from . import index_page, runs, systems
 
-    rows = [_run_row(run) for run in runs.list_runs(check=systems.experiment_of)]
+    experiments = {}  # read once for each run, there may be a thousand
+
+    def check(run) -> None:
+        experiments[run.path] = systems.experiment_of(run)
+
+    rows = [_run_row(run, experiments.get(run.path)) for run in runs.list_runs(check)]
     if options.json:
         print(json.dumps(rows, indent=2, ensure_ascii=False))
     for row in [] if options.json else rows:
@@ -173,14 +178,14 @@ _TOLD = ("nmi", "kmeans_nmi", "bigram_diagonal", "codes_used", "perplexity", "re
 _TOLD += ("phone_error_rate", "nll", "bits", "log_mel_distance", "noise_log_mel_distance", "pitch_kept", "steps")
 
 
-def _run_row(run) -> dict:
+def _run_row(run, experiment) -> dict:
     from . import runs, systems
 
     if isinstance(run, runs.Unreadable):
         row = {"name": run.path.name, "system": None, "preset": None, "seed": None, "status": "unreadable"}
         return row | {"reason": run.reason, "summary": {}, "description": "", "parts": {}}
     keys = ("name", "system", "preset", "seed", "status", "reason", "step", "summary")
-    row = {key: getattr(run, key) for key in keys} | {"description": systems.describe(systems.experiment_of(run))}
+    row = {key: getattr(run, key) for key in keys} | {"description": systems.describe(experiment)}
     return row | {"parts": {part.name: f"{part.status} at {part.step}" for part in run.parts()}}
 
 

@@ -7,6 +7,7 @@ command line and notebooks all use `override`.
 
 import dataclasses
 import types
+from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from .errors import SpeechlibError, UnknownName
@@ -23,7 +24,7 @@ def from_dict(cls: type[Config], values: dict[str, Any]) -> Config:
     """The config that `to_dict` describes. Raises UnknownName for a key that is no field, SpeechlibError for a type."""
     if not isinstance(values, dict):
         raise SpeechlibError(f"{cls.__name__} needs a mapping of its fields, got {values!r}")
-    hints = get_type_hints(cls)
+    hints = _hints(cls)
     known = {f.name for f in dataclasses.fields(cls)}
     for key in values:
         if key not in known:
@@ -60,8 +61,11 @@ def _replace(config, path: list[str], value, dotted: str):
     if len(path) > 1:
         value = _replace(getattr(config, path[0]), path[1:], value, dotted)
     else:
-        value = typed(get_type_hints(type(config))[path[0]], value, dotted)
+        value = typed(_hints(type(config))[path[0]], value, dotted)
     return dataclasses.replace(config, **{path[0]: value})
+
+
+_hints = cache(get_type_hints)  # reads annotations anew at each call, and a list of runs makes thousands of configs
 
 
 def _plain(value):

@@ -19,13 +19,15 @@ beginning. Nothing in the folder is pickled.
 import fcntl
 import importlib.metadata
 import json
+import os
 import platform
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -231,23 +233,35 @@ def open(path: str | Path) -> Run:
 
 def find(experiment) -> Run | None:
     """The run of exactly this experiment, or None. A setting that was not there yet counts as its default."""
-    fingerprint = identity(configs.to_dict(experiment))
-    for path in _entries():
+    entries, plain = _entries(), configs.to_dict(experiment)
+    fingerprint = identity(plain)
+    for path in entries:
         if path.name.rsplit("-", 1)[-1] == fingerprint:
             return open(path)
-    for path in _entries():
-        if path.name.startswith(f"{experiment.system}-") and _was_before(path, experiment):
+    # An older version may have trained it: all that its config says is so here, preset aside.
+    kind = type(experiment)
+    wanted = identity(configs.to_dict(configs.from_dict(kind, plain)))  # in the types that a file is read with
+    for path in entries:
+        if path.name.startswith(f"{experiment.system}-") and _identity_today(path, kind) == wanted:
             return open(path)
     return None
 
 
-def _was_before(path: Path, experiment) -> bool:
-    """Whether an older version has trained this experiment: all that its config says is so here, preset aside."""
+def _identity_today(path: Path, kind: type) -> str | None:
+    """Of a run's experiment, with what its config does not know yet at the defaults; None where it cannot be read."""
     try:
-        own = configs.from_dict(type(experiment), open(path).experiment)
+        changed = (path / "config.json").stat()
+    except OSError:
+        return None
+    return _identity_of_file(path, kind, changed.st_mtime_ns, changed.st_size)
+
+
+@lru_cache(maxsize=1 << 16)  # a sweep of a thousand asks for each of its runs whether it is one of a thousand others
+def _identity_of_file(path: Path, kind: type, _mtime_ns: int, _size: int) -> str | None:
+    try:
+        return identity(configs.to_dict(configs.from_dict(kind, open(path).experiment)))
     except SpeechlibError:
-        return False
-    return replace(own, preset=experiment.preset) == experiment
+        return None
 
 
 def require(experiment, made_by: str) -> Run:
@@ -444,7 +458,13 @@ def git_commit() -> str | None:
 
 
 def _entries() -> list[Path]:
-    return sorted(path for path in folder().glob("*") if path.is_dir() and not path.name.startswith("."))
+    place = folder()
+    try:
+        with os.scandir(place) as entries:
+            names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
+    except FileNotFoundError:
+        return []
+    return [place / name for name in names]
 
 
 def _leaves(values: dict, prefix: str = "") -> dict:
