@@ -184,8 +184,11 @@ def create(experiment) -> Run:
     run = find(experiment)
     if run is not None:
         return run
-    name = f"{experiment.system}-{experiment.preset}-{experiment.seed}-{identity(configs.to_dict(experiment))}"
-    return _make(folder() / name, experiment)
+    return _make(folder() / _name(experiment, identity(configs.to_dict(experiment))), experiment)
+
+
+def _name(experiment, fingerprint: str) -> str:
+    return f"{experiment.system}-{experiment.preset}-{experiment.seed}-{fingerprint}"
 
 
 def inside(run: Run, name: str, experiment) -> Run:
@@ -233,8 +236,11 @@ def open(path: str | Path) -> Run:
 
 def find(experiment) -> Run | None:
     """The run of exactly this experiment, or None. A setting that was not there yet counts as its default."""
-    entries, plain = _entries(), configs.to_dict(experiment)
+    plain = configs.to_dict(experiment)
     fingerprint = identity(plain)
+    if (own := folder() / _name(experiment, fingerprint)).is_dir():
+        return open(own)
+    entries = _entries()
     for path in entries:
         if path.name.rsplit("-", 1)[-1] == fingerprint:
             return open(path)
@@ -292,12 +298,15 @@ def list_runs(check=None) -> list[Run | Unreadable]:
 
 
 def compare(runs: list[Run]):
-    """DataFrame, a row per run: the settings in which they differ, then status and summary."""
+    """DataFrame, a row per run: the settings in which they differ, then status, why it failed where one has, and
+    summary."""
     import pandas
 
     settings = pandas.DataFrame([_leaves(run.experiment) for run in runs], index=[run.name for run in runs])
     differ = [name for name in settings if settings[name].map(json.dumps).nunique() > 1]
-    results = pandas.DataFrame([{"status": run.status} | run.summary for run in runs], index=settings.index)
+    states = [{"status": run.status} | ({"reason": run.reason} if run.reason else {}) for run in runs]
+    rows = [state | run.summary for state, run in zip(states, runs)]
+    results = pandas.DataFrame(rows, index=settings.index)
     return pandas.concat([settings[differ], results], axis=1)
 
 

@@ -29,11 +29,14 @@ class Sweep:
 def expand(sweep: Sweep) -> dict[str, Experiment]:
     """Name -> experiment for every member, in order; names tell what varies: "jitter12 codebook_size=44 seed=1".
 
-    Raises UnknownName for any key that is no field, before anything is trained.
+    Raises UnknownName for any key that is no field, before anything is trained; SpeechlibError for a sweep of nothing.
     """
     for name, values in sweep.grid.items():
         if not isinstance(values, (list, tuple)) or not values:
             raise SpeechlibError(f"grid.{name} needs a list of values, got {values!r}")
+    for name in ("seeds", "experiments"):
+        if not getattr(sweep, name):
+            raise SpeechlibError(f"{name} is empty, and the sweep with it: leave it out, or name at least one")
     members = {}
     for (name, changes), *values, seed in itertools.product(
         sweep.experiments.items(), *sweep.grid.values(), sweep.seeds
