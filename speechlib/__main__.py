@@ -89,7 +89,12 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("sweep", metavar="FILE.yml|SET")
     experiment(command, None)
     command.add_argument("--jobs", type=int, help="trainings at a time (default: 1; a cluster takes one per worker)")
+    command.add_argument("--best", default="lowest:loss", metavar="lowest:NUMBER|highest:NUMBER",
+                         help="which run is marked, by a number of the summaries (default: lowest:loss)")  # fmt: skip
     command.add_argument("--cluster", metavar="tcp://HOST:PORT", help="train on the workers of a Dask cluster")
+
+    command = add(_again, "print the command that trains a run again, on this or another machine")
+    command.add_argument("run", help="its folder, or its name among the runs")
 
     command = add(_summary, "the layers of a system's model: shapes, parameters, receptive field")
     command.add_argument("system", help="vqvae")
@@ -167,7 +172,12 @@ def _pictures(options) -> None:
 def _list(options) -> None:
     from . import index_page, runs, systems
 
-    rows = [_run_row(run) for run in runs.list_runs(check=systems.experiment_of)]
+    experiments = {}  # read once for each run, there may be a thousand
+
+    def check(run) -> None:
+        experiments[run.path] = systems.experiment_of(run)
+
+    rows = [_run_row(run, experiments.get(run.path)) for run in runs.list_runs(check)]
     if options.json:
         print(json.dumps(rows, indent=2, ensure_ascii=False))
     for row in [] if options.json else rows:
@@ -180,14 +190,14 @@ _TOLD = ("nmi", "kmeans_nmi", "bigram_diagonal", "codes_used", "perplexity", "re
 _TOLD += ("phone_error_rate", "nll", "bits", "log_mel_distance", "noise_log_mel_distance", "pitch_kept", "steps")
 
 
-def _run_row(run) -> dict:
+def _run_row(run, experiment) -> dict:
     from . import runs, systems
 
     if isinstance(run, runs.Unreadable):
         row = {"name": run.path.name, "system": None, "preset": None, "seed": None, "status": "unreadable"}
         return row | {"reason": run.reason, "summary": {}, "description": "", "parts": {}}
     keys = ("name", "system", "preset", "seed", "status", "reason", "step", "summary")
-    row = {key: getattr(run, key) for key in keys} | {"description": systems.describe(systems.experiment_of(run))}
+    row = {key: getattr(run, key) for key in keys} | {"description": systems.describe(experiment)}
     return row | {"parts": {part.name: f"{part.status} at {part.step}" for part in run.parts()}}
 
 
@@ -233,7 +243,7 @@ def _experiments(options) -> list:
 
 
 def _sweep(options) -> int:
-    from . import presets, systems, training
+    from . import configs, presets, runs, systems, training
 
     corpus = (options.corpus, options.corpus_root)
     if options.sweep in (known := presets.NAMED_SETS):
@@ -246,8 +256,31 @@ def _sweep(options) -> int:
         experiments = presets.expand(replace(sweep, **{key: value for key, value in given.items() if value}))
     if options.cluster and options.jobs is not None:
         raise SpeechlibError(f"--jobs {options.jobs} is of this machine: a cluster trains as many as it has workers")
+    how, _, by = options.best.partition(":")
+    if how not in ("lowest", "highest") or not by:
+        raise SpeechlibError(f"--best wants lowest:NUMBER or highest:NUMBER, got {options.best!r}")
+    distinct = {runs.identity(configs.to_dict(one)): one for one in experiments.values()}
+    done = sum(run is not None and run.status == "done" for run in map(runs.find, distinct.values()))
+    print(f"{len(distinct):,} trainings, {done:,} of them done", flush=True)
     with _cluster(options.cluster) as workers:
-        return _report(systems.sweep(experiments.values(), options.jobs or 1, training.bar(), workers))
+        found = systems.sweep(distinct.values(), options.jobs or 1, training.bar(), workers)
+    code, best = _report(found, Path(options.sweep).stem), systems.best(found, by, how == "highest")
+    for run in best:
+        tie = f" (one of {len(best)} that are equal)" if len(best) > 1 else ""
+        print(f"best, by its {how} {by}, {run.summary[by]:.4g}{tie}: {run.name}\n  {_command(run)}")
+    return code
+
+
+def _again(options) -> None:
+    from . import runs
+
+    print(_command(runs.open(options.run)))
+
+
+def _command(run) -> str:
+    from . import presets, systems
+
+    return presets.command(systems.experiment_of(run))
 
 
 def _cluster(address: str | None):
@@ -261,14 +294,24 @@ def _cluster(address: str | None):
     return workers
 
 
-def _report(found: list) -> int:
-    from . import runs
+def _report(found: list, name: str = "") -> int:
+    """What became of trainings, those that failed too; `name`: also as a table on disk."""
+    from . import files, runs
 
     for run in found:
         print(f"{_short(run.path)}: {run.status}{f' ({run.reason})' if run.reason else ''}")
-    if finished := [run for run in found if run.status == "done"]:
+    finished = [run for run in found if run.status == "done"]
+    if finished and len(found) <= _SIDE_BY_SIDE:
         print(runs.compare(finished).T.to_string(float_format="{:.3g}".format))
+    if name:
+        path = files.outputs_dir() / "sweeps" / f"{name}.csv"
+        with files.atomic(path) as part:
+            runs.compare(found).rename_axis("run").to_csv(part)
+        print(f"{len(finished):,} of {len(found):,} done: {_short(path)}")
     return 0 if len(finished) == len(found) else 1
+
+
+_SIDE_BY_SIDE = 12  # runs that a terminal shows as columns
 
 
 def _summary(options) -> None:

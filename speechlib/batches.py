@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from .errors import SpeechlibError
+from .features import FULL_SCALE
 from .packs import Pack
 
 
@@ -137,7 +138,7 @@ def _gather(pack: Pack, utterance, start, n_frames: int, inputs: str, targets: s
         hop = pack.config_of(inputs).hop_length
         samples = np.minimum(pack.n_samples[utterance] - start * hop, n_frames * hop)
         places = np.stack([pack.first_sample[utterance] + start * hop, np.maximum(samples, 0)])
-        wave = _rows(pack.samples, *torch.from_numpy(places).to(pack.device), n_frames * hop).float() / 32_768
+        wave = _rows(pack.samples, *torch.from_numpy(places).to(pack.device), n_frames * hop).float() / FULL_SCALE
     return Batch(x, y, speaker, utterance_, start_, wave, length_)
 
 

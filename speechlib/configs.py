@@ -7,7 +7,9 @@ command line and notebooks all use `override`.
 
 import dataclasses
 import math
+import re
 import types
+from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from .errors import SpeechlibError, UnknownName
@@ -24,7 +26,7 @@ def from_dict(cls: type[Config], values: dict[str, Any]) -> Config:
     """The config that `to_dict` describes. Raises UnknownName for a key that is no field, SpeechlibError for a type."""
     if not isinstance(values, dict):
         raise SpeechlibError(f"{cls.__name__} needs a mapping of its fields, got {values!r}")
-    hints = get_type_hints(cls)
+    hints = _hints(cls)
     known = {f.name for f in dataclasses.fields(cls)}
     for key in values:
         if key not in known:
@@ -36,10 +38,9 @@ def from_dict(cls: type[Config], values: dict[str, Any]) -> Config:
 
 
 def override(config: Config, changes: dict[str, Any]) -> Config:
-    """A copy with dotted fields replaced: override(experiment, {"model.codebook_size": 10})."""
-    for name, value in changes.items():
-        config = _replace(config, name.split("."), value, name)
-    return config
+    """A copy with dotted fields replaced: override(experiment, {"model.codebook_size": 10}). All at once: fields that
+    only fit together, such as features and the inputs among them, can change together."""
+    return _replace(config, {tuple(name.split(".")): value for name, value in changes.items()}, "")
 
 
 def flatten(config, prefix: str = "") -> dict[str, Any]:
@@ -54,15 +55,23 @@ def flatten(config, prefix: str = "") -> dict[str, Any]:
     return leaves
 
 
-def _replace(config, path: list[str], value, dotted: str):
+def _replace(config, changes: dict[tuple[str, ...], Any], prefix: str):
+    """A copy with fields replaced by their paths; those within a field after the field itself."""
     fields = {f.name for f in dataclasses.fields(config)} if dataclasses.is_dataclass(config) else set()
-    if path[0] not in fields:
-        raise UnknownName(f"field of {type(config).__name__}", path[0] if fields else dotted, fields)
-    if len(path) > 1:
-        value = _replace(getattr(config, path[0]), path[1:], value, dotted)
-    else:
-        value = typed(get_type_hints(type(config))[path[0]], value, dotted)
-    return dataclasses.replace(config, **{path[0]: value})
+    own, within = {}, {}
+    for (name, *rest), value in changes.items():
+        if name not in fields:
+            raise UnknownName(f"field of {type(config).__name__}", name if fields else f"{prefix}{name}", fields)
+        if rest:
+            within.setdefault(name, {})[tuple(rest)] = value
+        else:
+            own[name] = typed(_hints(type(config))[name], value, f"{prefix}{name}")
+    for name, inner in within.items():
+        own[name] = _replace(own.get(name, getattr(config, name)), inner, f"{prefix}{name}.")
+    return dataclasses.replace(config, **own) if own else config
+
+
+_hints = cache(get_type_hints)  # reads annotations anew at each call, and a list of runs makes thousands of configs
 
 
 def _plain(value):
@@ -76,7 +85,8 @@ def _plain(value):
 
 
 def typed(hint, value, name: str):
-    """`value` as the annotation wants it: lists become tuples, mappings become configs, whole floats become ints.
+    """`value` as the annotation wants it: lists become tuples, mappings become configs, whole floats become ints, and
+    1e-5 a number, which YAML takes for a text.
 
     Raises SpeechlibError, with `name` for the field, where it is of another type.
     """
@@ -111,6 +121,8 @@ def typed(hint, value, name: str):
         return {typed(arguments[0], k, name): typed(arguments[1], v, f"{name}.{k}") for k, v in value.items()}
     if dataclasses.is_dataclass(hint):
         return value if isinstance(value, hint) else from_dict(hint, value)
+    if hint in (int, float) and isinstance(value, str) and _EXPONENT.fullmatch(value):
+        value = float(value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if hint is int and isinstance(value, float) and value.is_integer():
@@ -120,6 +132,9 @@ def typed(hint, value, name: str):
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         raise SpeechlibError(f"{name} needs {hint.__name__}, got {value!r} ({type(value).__name__})")
     return value
+
+
+_EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 
 
 def _overlap(cls, values: dict) -> tuple[int, int]:

@@ -26,6 +26,8 @@ from .errors import SpeechlibError, UnknownName
 
 KINDS = ("log_mel", "mfcc", "log_fbank", "psf_mfcc", "psf_logfbank")
 _PIECE = 10  # seconds transformed at once: longer stretches fall out of the cache (and a three-hour file out of memory)
+_MEASURED = 1 << 14  # frames whose float64 copies lie in memory at once
+FULL_SCALE = 32_768  # int16 step of a wave at 1
 PREEMPHASIS, _LIFTER = 0.97, 22  # defaults of python_speech_features
 _EPS = float(np.finfo(float).eps)  # what python_speech_features puts in the place of an energy of zero
 
@@ -120,18 +122,19 @@ def frame_times(n_frames: int, config: FeatureConfig) -> np.ndarray:
 
 
 def extract(wave: torch.Tensor, config: FeatureConfig) -> torch.Tensor:
-    """wave (..., S) in [-1, 1] -> features (..., C, T), on the wave's device.
+    """wave (..., S) in [-1, 1], or int16 as a pack holds it -> features (..., C, T), on the wave's device.
 
     Transformed in pieces of at most 10 s; the values do not depend on where the pieces end.
     """
-    wave = torch.as_tensor(wave, dtype=torch.float32)
+    wave = torch.as_tensor(wave)
+    wave = wave if wave.dtype == torch.int16 else wave.float()
     if not wave.shape[-1]:
         raise SpeechlibError("the wave has no samples")
     flat, C = wave.reshape(-1, wave.shape[-1]), config.n_static
     total = n_frames(wave.shape[-1], config)
     pieces = math.ceil(total / (_PIECE * config.frame_rate))
     step = math.ceil(total / pieces)  # even pieces: a last one of a single frame would cost as much as the others
-    features = wave.new_empty(len(flat), n_features(config), total)
+    features = wave.new_empty(len(flat), n_features(config), total, dtype=torch.float32)
     for first in range(0, total, step):
         last = min(first + step, total)
         features[:, :C, first:last] = _statics(flat, first, last, config)
@@ -182,6 +185,8 @@ def _segment(wave: torch.Tensor, first: int, last: int, config: FeatureConfig) -
     stop = (last - 1) * config.hop_length - margin + config.n_fft
     lead, S = int(not config.is_centred and start > 0), wave.shape[-1]
     segment = wave[:, max(start - lead, 0) : min(stop, S)]
+    if segment.dtype == torch.int16:
+        segment = segment.float() / FULL_SCALE
     if not config.is_centred:
         segment = segment.double()
         rest = segment[:, 1:] - PREEMPHASIS * segment[:, :-1]
@@ -319,7 +324,7 @@ def measure(features: Iterable[torch.Tensor]) -> Statistics:
     A coefficient that never changes gets deviation 1, so that normalising it gives zeros rather than NaN.
     """
     count, mean, squares = 0, torch.zeros(()), torch.zeros(())
-    for item in features:
+    for item in (piece for whole in features for piece in whole.split(_MEASURED, dim=-1)):
         item = item.double()
         n, item_mean = item.shape[-1], item.mean(dim=-1)
         item_squares = (item - item_mean[:, None]).square().sum(dim=-1)

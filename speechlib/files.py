@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import shutil
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -154,6 +155,22 @@ def unopened(path: str | Path, error: OSError) -> BadFile:
 
 
 def fingerprint(*values) -> str:
-    """12 hexadecimal digits that change when any of the (JSON-able) values does."""
-    text = json.dumps(values, sort_keys=True, ensure_ascii=False, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    """12 hexadecimal digits that change when any of the (JSON-able) values does. An iterator counts as the list of what
+    it gives, and never lies in memory as a whole."""
+    digest = hashlib.sha256()
+    for text in _json_list(values):
+        digest.update(text.encode())
+    return digest.hexdigest()[:12]
+
+
+def _json_list(items: Iterable) -> Iterator[str]:
+    """The pieces of json.dumps(items)."""
+    before = "["
+    for item in items:
+        yield before
+        if isinstance(item, Iterator):
+            yield from _json_list(item)
+        else:
+            yield json.dumps(item, sort_keys=True, ensure_ascii=False, default=str)
+        before = ", "
+    yield "]" if before == ", " else "[]"

@@ -150,8 +150,10 @@ def _counts(entries) -> list[tuple[str, int]]:
 def _runs() -> dict:
     """Columns and rows of the table of runs: what they are, and the numbers in their summaries."""
     readable = [run for run in runs.list_runs() if isinstance(run, runs.Run)]
-    columns = list(dict.fromkeys(key for run in readable for key, value in run.summary.items() if _is_number(value)))
-    return {"columns": columns, "rows": [(run, [run.summary.get(column) for column in columns]) for run in readable]}
+    summaries = [run.summary for run in readable]
+    columns = list(dict.fromkeys(key for told in summaries for key, value in told.items() if _is_number(value)))
+    rows = [(run, [told.get(column) for column in columns]) for run, told in zip(readable, summaries)]
+    return {"columns": columns, "rows": rows}
 
 
 def _is_number(value) -> bool:

@@ -13,6 +13,7 @@ Opening reads the index only. One bad file never stops a pack: it is listed in `
 import json
 import shutil
 import zlib
+from array import array
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -29,7 +30,7 @@ from filelock import FileLock
 from . import audio, configs
 from .corpora.labels import SILENCES, Interval
 from .errors import BadFile, FullDisk, SpeechlibError, UnknownName
-from .features import LOG_MEL, MFCC39, FeatureConfig, Statistics, extract, measure, n_features
+from .features import FULL_SCALE, LOG_MEL, MFCC39, FeatureConfig, Statistics, extract, measure, n_features
 from .files import atomic, data_dir, fingerprint, is_full, read_json, resolve, write_json
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 FORMAT = 1  # of the files below; another one is another fingerprint
 TRIMS = ("none", "silence", "labels")
 _SHARD_SECONDS, _SHARD_UTTERANCES = 600.0, 256
-_FULL = 32_768  # int16 step of a wave at 1
 LABELS = np.dtype([("symbol", "<i4"), ("start", "<f8"), ("end", "<f8")])
 Progress = Callable[..., None]
 
@@ -136,7 +136,7 @@ class Pack:
 
     def wave(self, i: int) -> torch.Tensor:
         """float32 (S,) in [-1, 1]."""
-        return self.audio(i).float() / _FULL
+        return self.audio(i).float() / FULL_SCALE
 
     def features(self, i: int, kind: str) -> torch.Tensor:
         """float32 (C, T)."""
@@ -173,10 +173,12 @@ class Pack:
         such as an accent. A voice has the gender that all of its speakers have."""
         grouped = object.__new__(type(self))
         names = sorted(set(voices))
-        genders = [{self.genders[s] for s, v in zip(self.speaker, voices) if v == name} for name in names]
+        genders: dict[str, set] = {name: set() for name in names}
+        for speaker, voice in zip(self.speaker.tolist(), voices):
+            genders[voice].add(self.genders[speaker])
         grouped.__dict__ = self.__dict__ | {
             "speakers": names,
-            "genders": [found.pop() if len(found) == 1 else None for found in genders],
+            "genders": [found.pop() if len(found) == 1 else None for found in genders.values()],
             "speaker": np.searchsorted(names, voices).astype(np.int64),
         }
         return grouped
@@ -250,7 +252,7 @@ def build(
     """
     cuts = list(corpus.cuts)
     folder = resolve(root) if root is not None else data_dir() / "packs"
-    path = folder / f"{corpus.name}-{fingerprint(FORMAT, _plain(config), [_identity(cut) for cut in cuts])}"
+    path = folder / f"{corpus.name}-{fingerprint(FORMAT, _plain(config), map(_identity, cuts))}"
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / f".{path.name}.lock"):  # a second process that wants the same pack waits for it
         try:
@@ -366,14 +368,12 @@ def _make_shard(path: Path, utterances: list[_Utterance], config: PackConfig) ->
     packed, skipped = [], []
     for utterance in utterances:
         try:
-            wave, shift = _prepare(utterance, config)
+            samples, shift = _prepare(utterance, config)
         except BadFile as error:
             skipped.append([error.path, error.reason])
             continue
-        frames = [extract(torch.from_numpy(wave), features).T for features in config.features]
+        frames = [extract(torch.from_numpy(samples), features).T for features in config.features]
         T = min((len(f) for f in frames), default=0)
-        wave *= _FULL  # in place, here and below: a three-hour recording should lie in memory once
-        samples = wave.astype(np.int16)
         packed.append((utterance.id, samples, shift, [f[:T].numpy() for f in frames]))
     arrays = {f"frames-{c.kind}": _join([p[3][k] for p in packed]) for k, c in enumerate(config.features)}
     about = {
@@ -396,7 +396,10 @@ def conditioned(wave: np.ndarray, config: PackConfig) -> np.ndarray:
 
 
 def _prepare(utterance: _Utterance, config: PackConfig) -> tuple[np.ndarray, float]:
-    """(wave in steps of 16 bit, seconds cut from the start). Raises BadFile for what cannot be packed."""
+    """(samples int16, seconds cut from the start). Raises BadFile for what cannot be packed.
+
+    In place: a three-hour recording should lie in memory once.
+    """
     wave = _load(utterance, config.sample_rate)
     name = utterance.source if isinstance(utterance.source, str) else utterance.id
     if wave.min() == wave.max():
@@ -411,14 +414,13 @@ def _prepare(utterance: _Utterance, config: PackConfig) -> tuple[np.ndarray, flo
     if len(wave) < least:
         raise BadFile(name, f"is too short: {len(wave)} samples at {config.sample_rate} Hz, one frame needs {least}")
     if config.high_pass:
-        wave = audio.high_pass(wave, config.sample_rate, config.high_pass)
+        audio.high_pass(wave, config.sample_rate, config.high_pass, out=wave)
     peak = max(wave.max(), -wave.min())
     if peak == 0 and config.peak_normalise:
         raise BadFile(name, "is silent where its labels say speech")
-    wave *= _FULL * (config.peak / peak if config.peak_normalise else 1)
-    np.clip(np.rint(wave, out=wave), -_FULL, _FULL - 1, out=wave)
-    wave /= _FULL
-    return wave, start / config.sample_rate
+    wave *= FULL_SCALE * (config.peak / peak if config.peak_normalise else 1)
+    np.clip(np.rint(wave, out=wave), -FULL_SCALE, FULL_SCALE - 1, out=wave)
+    return wave.astype(np.int16), start / config.sample_rate
 
 
 def _load(utterance: _Utterance, sample_rate: int) -> np.ndarray:
@@ -499,15 +501,18 @@ def _write_labels(whole: Path, packed: list, about: dict, sample_rate: int) -> t
     number: dict[str, int] = {}
     counts = {}
     for name, tier in (("phones", "phone"), ("words", "word")):
-        rows, lengths = [], []
+        marks, times, lengths = array("i"), array("d"), []  # numbers, not objects: there are millions of them
         for supervision, shift, samples in zip(packed, about["shift"], about["n_samples"]):
-            before, duration = len(rows), samples / sample_rate
+            before, duration = len(marks), samples / sample_rate
             for item in (supervision.alignment or {}).get(tier, ()):
                 start, end = max(item.start - shift, 0.0), min(item.end - shift, duration)
                 if end > start:
-                    rows.append((number.setdefault(item.symbol, len(number)), start, end))
-            lengths.append(len(rows) - before)
-        np.save(whole / f"{name}.npy", np.array(rows, LABELS))
+                    marks.append(number.setdefault(item.symbol, len(number)))
+                    times.extend((start, end))
+            lengths.append(len(marks) - before)
+        rows = np.empty(len(marks), LABELS)
+        rows["symbol"], rows["start"], rows["end"] = marks, times[::2], times[1::2]
+        np.save(whole / f"{name}.npy", rows)
         counts[f"n_{name}"] = np.array(lengths, np.int64)
     return list(number), counts
 

@@ -27,7 +27,8 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -189,8 +190,11 @@ def create(experiment) -> Run:
     run = find(experiment)
     if run is not None:
         return run
-    name = f"{experiment.system}-{experiment.preset}-{experiment.seed}-{identity(configs.to_dict(experiment))}"
-    return _make(folder() / name, experiment)
+    return _make(folder() / _name(experiment, identity(configs.to_dict(experiment))), experiment)
+
+
+def _name(experiment, fingerprint: str) -> str:
+    return f"{experiment.system}-{experiment.preset}-{experiment.seed}-{fingerprint}"
 
 
 def inside(run: Run, name: str, experiment) -> Run:
@@ -244,23 +248,38 @@ def open(path: str | Path) -> Run:
 
 def find(experiment) -> Run | None:
     """The run of exactly this experiment, or None. A setting that was not there yet counts as its default."""
-    fingerprint = identity(configs.to_dict(experiment))
-    for path in _entries():
+    plain = configs.to_dict(experiment)
+    fingerprint = identity(plain)
+    if (own := folder() / _name(experiment, fingerprint)).is_dir():
+        return open(own)
+    entries = _entries()
+    for path in entries:
         if path.name.rsplit("-", 1)[-1] == fingerprint:
             return open(path)
-    for path in _entries():
-        if path.name.startswith(f"{experiment.system}-") and _was_before(path, experiment):
+    # An older version may have trained it: all that its config says is so here, preset aside.
+    kind = type(experiment)
+    wanted = identity(configs.to_dict(configs.from_dict(kind, plain)))  # in the types that a file is read with
+    for path in entries:
+        if path.name.startswith(f"{experiment.system}-") and _identity_today(path, kind) == wanted:
             return open(path)
     return None
 
 
-def _was_before(path: Path, experiment) -> bool:
-    """Whether an older version has trained this experiment: all that its config says is so here, preset aside."""
+def _identity_today(path: Path, kind: type) -> str | None:
+    """Of a run's experiment, with what its config does not know yet at the defaults; None where it cannot be read."""
     try:
-        own = configs.from_dict(type(experiment), open(path).experiment)
+        changed = (path / "config.json").stat()
+    except OSError:
+        return None
+    return _identity_of_file(path, kind, changed.st_mtime_ns, changed.st_size)
+
+
+@lru_cache(maxsize=1 << 16)  # a sweep of a thousand asks for each of its runs whether it is one of a thousand others
+def _identity_of_file(path: Path, kind: type, _mtime_ns: int, _size: int) -> str | None:
+    try:
+        return identity(configs.to_dict(configs.from_dict(kind, open(path).experiment)))
     except SpeechlibError:
-        return False
-    return replace(own, preset=experiment.preset) == experiment
+        return None
 
 
 def finished(experiment) -> Run | None:
@@ -307,12 +326,15 @@ def _mapping(path: Path, *keys: str) -> dict:
 
 
 def compare(runs: list[Run]):
-    """DataFrame, a row per run: the settings in which they differ, then status and summary."""
+    """DataFrame, a row per run: the settings in which they differ, then status, why it failed where one has, and
+    summary."""
     import pandas
 
     settings = pandas.DataFrame([_leaves(run.experiment) for run in runs], index=[run.name for run in runs])
     differ = [name for name in settings if settings[name].map(json.dumps).nunique() > 1]
-    results = pandas.DataFrame([{"status": run.status} | run.summary for run in runs], index=settings.index)
+    states = [{"status": run.status} | ({"reason": run.reason} if run.reason else {}) for run in runs]
+    rows = [state | run.summary for state, run in zip(states, runs)]
+    results = pandas.DataFrame(rows, index=settings.index)
     return pandas.concat([settings[differ], results], axis=1)
 
 
@@ -496,7 +518,13 @@ def git_commit() -> str | None:
 
 
 def _entries() -> list[Path]:
-    return sorted(path for path in folder().glob("*") if path.is_dir() and not path.name.startswith("."))
+    place = folder()
+    try:
+        with os.scandir(place) as entries:
+            names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
+    except FileNotFoundError:
+        return []
+    return [place / name for name in names]
 
 
 def _leaves(values: dict, prefix: str = "") -> dict:

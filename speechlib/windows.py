@@ -7,6 +7,8 @@ What of it lies before or behind the utterance is filled with one frame `outside
 gathered from the pack's flat tensors, on their device: no frame is stored twice.
 """
 
+import math
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -49,7 +51,7 @@ def segments(pack: Pack, indices: Iterable[int], kind: str) -> Segments:
             "some, corpora.alignment adds them to others"
         )
     number = {name: k for k, name in enumerate([*names, SILENCE])}
-    found = []
+    found = array("q")  # four numbers each: of a large corpus there are millions
     for i in indices:
         last = int(pack.n_frames[i]) - 1
         for symbol, start, end in pack.phones(i):
@@ -57,12 +59,12 @@ def segments(pack: Pack, indices: Iterable[int], kind: str) -> Segments:
             if phone == len(names):
                 continue
             # Rounding first: 0.07 * 100 is a hair above 7, and frame 7 would be lost to its phone.
-            a, b = (int(np.ceil(round((t - begin) * config.frame_rate, 6))) for t in (start, end))
+            a, b = (math.ceil(round((t - begin) * config.frame_rate, 6)) for t in (start, end))
             if b <= a:  # shorter than the step from frame to frame, and between two of them
                 a = round(((start + end) / 2 - begin) * config.frame_rate)
                 b = a + 1
             a = min(max(a, 0), last)
-            found.append((i, a, max(min(b, last + 1), a + 1), phone))
+            found.extend((i, a, max(min(b, last + 1), a + 1), phone))
     columns = np.array(found, np.int64).reshape(-1, 4).T
     return Segments(*columns, [*names, SILENCE])
 

@@ -4,6 +4,7 @@ Only headers are read here, in threads, so that a hundred thousand utterances ta
 the samples decode is found out when they are packed.
 """
 
+import itertools
 import os
 import re
 from collections.abc import Iterable
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from lhotse.cut import Cut
 
 AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".sph", ".au")
+_TOGETHER = 32  # utterances that a thread opens in a row: handing over a single one costs as much as opening it
 
 
 class Skipped(NamedTuple):
@@ -55,11 +57,12 @@ def assemble(name: str, utterances: Iterable[Utterance], skipped: Iterable[Skipp
     """The corpus of these utterances, sorted by id. Raises SpeechlibError (`looked_for`) when none can be used."""
     from lhotse import CutSet
 
-    notes = list(skipped)
+    notes, utterances = list(skipped), list(utterances)
+    some = [utterances[k : k + _TOGETHER] for k in range(0, len(utterances), _TOGETHER)]
     with ThreadPoolExecutor(min(16, 4 * (os.cpu_count() or 1))) as pool:
-        results = list(pool.map(_open, utterances))
+        results = pool.map(lambda part: [_open(utterance) for utterance in part], some)
     cuts: dict[str, Cut] = {}
-    for cut, remarks in results:
+    for cut, remarks in itertools.chain.from_iterable(results):
         notes += remarks
         if cut is not None and cut.id in cuts:
             notes.append(Skipped(cut.recording.sources[0].source, f"a second utterance named {cut.id}"))

@@ -7,6 +7,7 @@ file's own symbols. Nothing is renamed here: `bare` and SILENCES serve those who
 import json
 import math
 import re
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -172,7 +173,10 @@ def to_alignment(labels: Labels) -> dict:
     """The tiers as lhotse keeps them in a supervision."""
     from lhotse.supervision import AlignmentItem
 
-    return {name: [AlignmentItem(s, round(a, 7), round(b - a, 7)) for s, a, b in tier] for name, tier in labels.items()}
+    return {  # one text for each symbol: a large corpus says a few dozen of them millions of times
+        name: [AlignmentItem(sys.intern(s), round(a, 7), round(b - a, 7)) for s, a, b in tier]
+        for name, tier in labels.items()
+    }
 
 
 def write_textgrid(path: str | Path, labels: Labels, duration: float) -> None:

@@ -5,7 +5,7 @@ import shlex
 from dataclasses import replace
 from typing import Any
 
-from .. import configs, timit_mat
+from .. import configs, corpora, timit_mat
 from ..errors import UnknownName
 from . import (
     clarinet,
@@ -56,14 +56,19 @@ def get(
 ) -> Experiment:
     """The experiment of a preset, on another corpus and with dotted fields changed where asked.
 
-    Raises UnknownName for a system, preset or field that does not exist.
+    Raises UnknownName for a system, preset, corpus or field that does not exist.
     """
     if system not in PRESETS:
         raise UnknownName("system", system, PRESETS)
     if preset not in PRESETS[system]:
         raise UnknownName(f"preset of {system}", preset, PRESETS[system])
+    changes = dict(changes or {})  # a corpus among them is that of all that the experiment builds on
+    corpus = configs.typed(str, changes.pop("corpus.name", corpus), "corpus.name")
+    corpus_root = configs.typed(str, changes.pop("corpus.root", str(corpus_root)), "corpus.root")
+    if corpus and corpus not in (known := (*corpora.names(), timit_mat.NAME)):
+        raise UnknownName("corpus", corpus, known)
     experiment = placed(replace(PRESETS[system][preset], seed=seed), corpus, corpus_root)
-    return configs.override(experiment, changes or {})
+    return configs.override(experiment, changes)
 
 
 def command(experiment: Experiment) -> str:
@@ -79,8 +84,12 @@ def command(experiment: Experiment) -> str:
     if experiment.seed:
         words += ["--seed", str(experiment.seed)]
     base = configs.flatten(placed(base, place.name, place.root))
-    for name, value in configs.flatten(experiment).items():
-        if value != base.get(name):
+    leaves = configs.flatten(experiment)
+    if experiment.source and "source.system" not in base:  # it is said as a whole
+        leaves = {name: value for name, value in leaves.items() if not name.startswith("source.")}
+        leaves["source"] = configs.to_dict(experiment.source)
+    for name, value in leaves.items():
+        if name not in base or value != base[name]:
             words += ["--set", f"{name}={json.dumps(value)}"]
     return shlex.join(words)
 

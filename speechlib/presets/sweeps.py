@@ -32,7 +32,7 @@ class Sweep:
 def expand(sweep: Sweep) -> dict[str, Experiment]:
     """Name -> experiment for every member, in order; names tell what varies: "jitter12 codebook_size=44 seed=1".
 
-    Raises UnknownName for any key that is no field, before anything is trained.
+    Raises UnknownName for any key that is no field, before anything is trained; SpeechlibError for a sweep of nothing.
     """
     for name, values in sweep.grid.items():
         if not isinstance(values, (list, tuple)) or not values:
@@ -43,6 +43,9 @@ def expand(sweep: Sweep) -> dict[str, Experiment]:
     count = math.prod(map(len, (sweep.experiments, *sweep.grid.values(), sweep.seeds)))
     if count > MOST:
         raise SpeechlibError(f"the sweep has {count:,} trainings, at most {MOST:,}: is a list in its grid too long?")
+    for name in ("seeds", "experiments"):
+        if not getattr(sweep, name):
+            raise SpeechlibError(f"{name} is empty, and the sweep with it: leave it out, or name at least one")
     members = {}
     for (name, changes), *values, seed in itertools.product(
         sweep.experiments.items(), *sweep.grid.values(), sweep.seeds

@@ -31,7 +31,7 @@ from .lifecycle import (
 )
 from .prior import code_bits
 from .probed import probe_table, represent
-from .sweeps import sweep
+from .sweeps import best, sweep
 from .voices import (
     condition_use,
     convert,
@@ -52,6 +52,7 @@ __all__ = [
     "Trained",
     "at_hand",
     "baseline",
+    "best",
     "blank",
     "build",
     "code_bits",

@@ -1,5 +1,6 @@
 """Many trainings: one after the other, several processes at a time, or on the workers of a cluster."""
 
+import math
 import multiprocessing
 import threading
 from collections.abc import Iterable
@@ -8,15 +9,16 @@ from contextlib import suppress
 
 import torch
 
-from .. import cluster, runs
+from .. import cluster, configs, runs
 from ..cluster import Cluster
-from ..errors import SpeechlibError
+from ..errors import SpeechlibError, UnknownName
 from ..presets import Experiment
 from ..runs import Run
 from ..training import Progress
 from .lifecycle import prepare, train
 
 _INTERRUPTED = 130  # exit code of a process that was told to stop
+_GIVEN_AWAY = 256  # trainings that a cluster is given at once: a thread waits for each of them
 
 
 def sweep(
@@ -28,10 +30,16 @@ def sweep(
     """Train all, in order: one after the other here, or `jobs` at a time in processes with one thread each, or as many
     at a time as the `workers` of a cluster take.
 
-    What is finished is not trained again; one that fails is marked failed, with its reason, and stops no other.
+    A run per experiment, in their order; one that is named twice is trained once. What is finished is not trained
+    again; one that fails is marked failed, with its reason, and stops no other.
     """
-    experiments, data = list(experiments), {}
-    for key, experiment in {_data_of(experiment): experiment for experiment in experiments}.items():
+    named, data = list(experiments), {}
+    keys = [runs.identity(configs.to_dict(experiment)) for experiment in named]
+    distinct = dict(zip(keys, named))
+    experiments = list(distinct.values())
+    finished = {i: run for i, run in enumerate(map(runs.find, experiments)) if run and run.status == "done"}
+    unfinished = [experiment for i, experiment in enumerate(experiments) if i not in finished]
+    for key, experiment in {_data_of(experiment): experiment for experiment in unfinished}.items():
         with suppress(SpeechlibError):  # packed and read once, here; what cannot be had, its runs will say
             data[key] = prepare(experiment, executor=workers and workers.executor())
     steps, stopped = {i: 0 for i in range(len(experiments))}, threading.Event()
@@ -45,6 +53,9 @@ def sweep(
             if progress:
                 progress(sum(steps.values()), total, f"{i + 1}/{len(experiments)} {text}")
 
+        if i in finished:
+            tell(own, own)
+            return finished[i]
         run = runs.create(experiments[i])
         try:
             if workers is not None:
@@ -60,16 +71,33 @@ def sweep(
         return run
 
     if workers is None and jobs == 1:
-        return [one(i) for i in steps]
-    # one thread here per training there: it only waits, and all are given away at once
-    with ThreadPoolExecutor(jobs if workers is None else max(len(experiments), 1)) as pool:
+        found = dict(zip(distinct, map(one, steps)))
+        return [found[key] for key in keys]
+    # one thread here per training there: it only waits, and more are given away than there are workers
+    at_once = jobs if workers is None else min(len(experiments), max(_GIVEN_AWAY, 2 * workers.n_tasks))
+    with ThreadPoolExecutor(max(at_once, 1)) as pool:
         try:
-            return list(pool.map(one, steps))
+            found = dict(zip(distinct, pool.map(one, steps)))
+            return [found[key] for key in keys]
         except BaseException:
             stopped.set()
             if workers is not None:
                 workers.close()  # what is under way there is not wanted any more, and nobody waits for it
             raise
+
+
+def best(found: Iterable[Run], by: str = "loss", highest: bool = False) -> list[Run]:
+    """The finished runs in whose summary the number `by` is lowest (or highest): several where they are equal, none
+    where no run has a finite one. Raises UnknownName where none has any number of that name, and some have others."""
+    done = list({run.path: run for run in found if run.status == "done"}.values())
+    summaries = [run.summary for run in done]
+    known = {name for told in summaries for name, value in told.items() if isinstance(value, int | float)}
+    if known and by not in known:
+        raise UnknownName("number of these runs", by, known)
+    values = [told.get(by, math.nan) for told in summaries]
+    finite = [value for value in values if math.isfinite(value)]
+    wanted = (max if highest else min)(finite, default=None)
+    return [run for run, value in zip(done, values) if value == wanted]
 
 
 def _data_of(experiment: Experiment) -> str:
