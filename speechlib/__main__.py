@@ -185,14 +185,19 @@ def _run_row(run) -> dict:
 
 
 def _train(options) -> int:
-    from . import systems, training
+    from . import processes, systems, training
 
+    if processes.launched_in_vain():
+        print(
+            "speechlib: this is the only process; without GPUs, `accelerate launch --multi_gpu` starts more",
+            file=sys.stderr,
+        )
     experiments = _experiments(options)
     if len(experiments) > 1:
         found = systems.sweep(experiments, progress=training.bar())
     else:
         found = [_train_one(experiments[0], options.tiers)]
-    return _report(found) if training.start_accelerator().is_main_process else 0  # several devices: one tells
+    return _report(found) if processes.here().is_first else 0  # several devices: one tells
 
 
 def _train_one(experiment, tiers: list[int]):

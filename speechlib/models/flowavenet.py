@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from ..errors import SpeechlibError
+from . import shares
 from .excitation import Envelope, Filters, held, whiten
 from .speakers import vectors_of
 from .standardise import Standardise
@@ -123,8 +124,11 @@ class ActNorm(nn.Module):
     @torch.no_grad()
     def fit(self, x: Tensor) -> None:
         flat = x.transpose(0, 1).flatten(1).float()
-        self.loc.copy_(-flat.mean(1, keepdim=True))
-        self.scale.copy_((flat.var(1, unbiased=False, keepdim=True) + _EPS**2).rsqrt())
+        n = shares.size(flat.shape[1])
+        mean = shares.total(flat.sum(1, keepdim=True)) / n
+        variance = shares.total((flat - mean).square().sum(1, keepdim=True)) / n
+        self.loc.copy_(-mean)
+        self.scale.copy_((variance + _EPS**2).rsqrt())
 
     def forward(self, x: Tensor) -> Tensor:
         return self.scale * (x + self.loc)
