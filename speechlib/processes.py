@@ -83,7 +83,8 @@ class Team(NamedTuple):
     def taken(self, step: int, accumulate: int) -> range:
         """The numbers of the batches of step 1, 2, ... that this process sees."""
         batches = range((step - 1) * accumulate, step * accumulate)
-        return batches if self.by_rows else batches[self.index :: self.count]
+        # the first process takes the last batch, and is left with the random numbers that one process would have
+        return batches if self.by_rows else batches[self.count - 1 - self.index :: self.count]
 
     def share(self, batch: NamedTuple) -> NamedTuple:
         """Its rows of a batch, a tuple of tensors (B, ...) or None; all of a batch that was dealt out."""
