@@ -19,7 +19,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return options.command(options) or 0
     except SpeechlibError as error:
-        print(f"speechlib: {error}", file=sys.stderr)
+        rank = os.environ.get("RANK", "0")  # under accelerate launch
+        print("speechlib" + f", process {rank}" * (rank != "0") + f": {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nspeechlib: interrupted; the same command goes on from here", file=sys.stderr)

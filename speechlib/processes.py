@@ -8,6 +8,9 @@ those of the whole batch (`models.shares`), and gradients are averaged once a st
 but rounding tells how many processes there were, and a training goes on with more of them, or with fewer. Where a batch
 has no rows to share (a MelNet's of one clip, 32 of them a step), whole batches are dealt out instead.
 
+Two things are not shared, and differ: dropout between the layers of an LSTM, which torch draws by itself, and the
+`source_layout` of codes, whose rows mix the items of a batch.
+
 Process 0 writes: run folder, packs, checkpoints, whatever is printed. What only it does (validation, scores) is done
 `alone`, while the others wait.
 """
@@ -67,8 +70,8 @@ class Team(NamedTuple):
     def sharing(self, system: str, batch_size: int, accumulate: int, follows: bool = False) -> "Team":
         """How this team shares the `accumulate` batches of a step.
 
-        Raises SpeechlibError where it cannot; batches of a model that `follows` them (its codebook counts, its
-        BatchNorm) cannot be dealt out, as each would have to see what the one before it has changed.
+        Raises SpeechlibError where it cannot; batches of a model that follows them (`shares.follows`) cannot be dealt
+        out, as each has to see what the one before it has changed.
         """
         by_rows = batch_size % self.count == 0
         if by_rows or (accumulate % self.count == 0 and not follows):
@@ -120,6 +123,12 @@ class Team(NamedTuple):
         for gradient, average in zip(gradients, message[len(told) + 1 :].split([g.numel() for g in gradients])):
             gradient.copy_(average.view_as(gradient))
         return dict(zip(terms, told)), bool(stop > 0)
+
+    def first_says(self, value: bool) -> bool:
+        """What the first process says, to all: of what may change while they look."""
+        said = torch.tensor(value, device=self.device)
+        self.agree({"said": said})
+        return bool(said)
 
     def agree(self, *states: dict[str, Tensor]) -> None:
         """Everywhere the tensors of the first process, in place: what each has measured or read may differ in the last

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from . import files, pretrained, processes, runs
 from .errors import BadFile, SpeechlibError, UnknownName
 from .journal import CodeUsage, Journal
+from .models import shares
 from .runs import Run
 
 Progress = Callable[[int, int, str], None]  # (done, total, text): called often, never by default
@@ -126,7 +127,7 @@ def descend(
     usage, epoch = CodeUsage(model), -(-len(batches) // config.accumulate)  # in steps
     best = Best(config.best_by)
     done, seconds = resume(run, model, optimizer, average, usage, best)
-    team = team.sharing(run.system, config.batch_size, config.accumulate, bool(usage.counts))
+    team = team.sharing(run.system, config.batch_size, config.accumulate, shares.follows(model))
     team.agree(model.state_dict(), average.state)
     rate = partial(learning_rate, config)
     journal = Journal(run, batches, rate, done, seconds) if team.is_first else None

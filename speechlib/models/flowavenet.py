@@ -116,6 +116,8 @@ class Flowed(NamedTuple):
 class ActNorm(nn.Module):
     """x (B, N, T) -> scale (x + loc), a number of each per channel; `fit` gives a batch mean 0 and deviation 1."""
 
+    follows_batches = True  # the first one
+
     def __init__(self, n_channels: int):
         super().__init__()
         self.loc = nn.Parameter(torch.zeros(n_channels, 1))

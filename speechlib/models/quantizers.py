@@ -130,6 +130,7 @@ class Quantizer(nn.Module):
     """One codebook (K, D), and what all that have one can do with codes."""
 
     codebook: Tensor  # (K, D)
+    follows_batches = True  # by averages, by a start from the first one, by what `journal.CodeUsage` counts
 
     @property
     def codebook_size(self) -> int:

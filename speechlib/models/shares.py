@@ -116,8 +116,16 @@ class Dropout(nn.Module):
         return dropout(x, self.p, self.training, self.whole_channels)
 
 
+def follows(model: nn.Module) -> bool:
+    """Whether a batch changes more of a model than gradients do: a module that says `follows_batches` has statistics of
+    those that it has seen, or counts them, and the next batch has to come after it."""
+    return any(getattr(module, "follows_batches", False) for module in model.modules())
+
+
 class _SharedStatistics:
     """Mean and variance of the whole batch for a BatchNorm of torch, whose own SyncBatchNorm needs a GPU."""
+
+    follows_batches = True
 
     def forward(self, x: Tensor) -> Tensor:
         if _share.n == 1 or not self.training:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from .. import alternation, configs, pretrained, processes, runs, training
 from ..errors import BadFile, SpeechlibError, UnknownName
+from ..models import shares
 from ..presets import CODES, Experiment
 from ..runs import Run
 from ..training import Progress
@@ -152,10 +153,9 @@ def train(experiment: Experiment, progress: Progress | None = None, data: Data |
     `data` spares preparing it again. Any error marks the run failed, with the reason; SpeechlibError is for what a user
     can mend.
     """
-    run = runs.find(experiment)
-    if run is not None and run.status == "done":
-        return run
-    team = processes.here()
+    run, team = runs.find(experiment), processes.here()
+    if team.first_says(run is not None and run.status == "done"):
+        return run or runs.find(experiment)
     _shareable(team, experiment)
     with team.first_before_others():
         run = runs.create(experiment)
@@ -191,7 +191,8 @@ def _shareable(team: processes.Team, experiment: Experiment) -> None:
     """Raises SpeechlibError, before anything is begun, where the processes cannot share the batches of an experiment,
     or of one that has to be trained before it."""
     config = experiment.training
-    team.sharing(experiment.system, config.batch_size, config.accumulate)
+    dealt = config.batch_size % team.count > 0
+    team.sharing(experiment.system, config.batch_size, config.accumulate, dealt and shares.follows(blank(experiment)))
     if experiment.source is not None and not _shipped_as(experiment.source):
         run = runs.find(experiment.source)
         if run is None or run.status != "done":

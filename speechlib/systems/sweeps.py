@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import torch
 
-from .. import cluster, runs
+from .. import cluster, processes, runs
 from ..cluster import Cluster
 from ..errors import SpeechlibError
 from ..presets import Experiment
@@ -28,8 +28,14 @@ def sweep(
     """Train all, in order: one after the other here, or `jobs` at a time in processes with one thread each, or as many
     at a time as the `workers` of a cluster take.
 
-    What is finished is not trained again; one that fails is marked failed, with its reason, and stops no other.
+    What is finished is not trained again; one that fails is marked failed, with its reason, and stops no other. Raises
+    SpeechlibError under `accelerate launch`, whose processes train one model and stop together.
     """
+    if (count := processes.here().count) > 1:
+        raise SpeechlibError(
+            f"{count} processes were launched to train one model, this is a sweep: start it without `accelerate "
+            "launch` (--jobs trains several at a time), or launch its trainings one by one"
+        )
     experiments, data = list(experiments), {}
     for key, experiment in {_data_of(experiment): experiment for experiment in experiments}.items():
         with suppress(SpeechlibError):  # packed and read once, here; what cannot be had, its runs will say
