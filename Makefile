@@ -32,8 +32,9 @@ bench: $(READY)  ## what is fast and what is not, against its target
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN) -m pytest tests/benchmarks --benchmark-enable \
 		--benchmark-json=outputs/benchmarks/latest.json
 
-soak: $(READY)  ## fifty kills at random moments, each of which must end as if nobody had killed it; files damaged at random
-	OMP_NUM_THREADS=1 SPEECHLIB_KILLS=50 SPEECHLIB_EXAMPLES=1000 $(BIN) -m pytest tests/test_kills.py tests/test_parsers.py
+soak: $(READY)  ## fifty kills at random moments, each of which must end as if nobody had killed it; files damaged at random; two processes for each system
+	OMP_NUM_THREADS=1 SPEECHLIB_KILLS=50 SPEECHLIB_EXAMPLES=1000 SPEECHLIB_PROCESSES=all \
+		$(BIN) -m pytest tests/test_kills.py tests/test_parsers.py tests/test_processes.py
 
 lab: $(READY)  ## the notebooks in JupyterLab, to explore
 	$(BIN) -m jupyterlab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks $(ALLOW_ROOT)

@@ -20,7 +20,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return options.command(options) or 0
     except SpeechlibError as error:
-        print(f"speechlib: {error}", file=sys.stderr)
+        rank = os.environ.get("RANK", "0")  # under accelerate launch
+        print("speechlib" + f", process {rank}" * (rank != "0") + f": {error}", file=sys.stderr)
         return 2
     except OSError as error:
         if not is_full(error):
@@ -202,14 +203,19 @@ def _run_row(run, experiment) -> dict:
 
 
 def _train(options) -> int:
-    from . import systems, training
+    from . import processes, systems, training
 
+    if processes.launched_in_vain():
+        print(
+            "speechlib: this is the only process; without GPUs, `accelerate launch --multi_gpu` starts more",
+            file=sys.stderr,
+        )
     experiments = _experiments(options)
     if len(experiments) > 1:
         found = systems.sweep(experiments, progress=training.bar())
     else:
         found = [_train_one(experiments[0], options.tiers)]
-    return _report(found) if training.start_accelerator().is_main_process else 0  # several devices: one tells
+    return _report(found) if processes.here().is_first else 0  # several devices: one tells
 
 
 def _train_one(experiment, tiers: list[int]):

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from . import training
+from . import processes, training
 from .errors import SpeechlibError
 from .journal import CodeUsage, Journal
 from .runs import Run
@@ -44,13 +44,12 @@ def alternate(
 
     Terms of the last update of each player are written, its loss as "<name>_loss". `objective` is what the validation
     part is judged by; `listen` is as in training.descend. Returns the model with the weights to use, in eval mode.
-    Raises SpeechlibError for a weight that no player moves, or that two do; for several processes; and for terms that
-    are not finite, as training.descend does.
+    Raises SpeechlibError for a weight that no player moves, or that two do; and for terms that are not finite, as
+    training.descend does. Several processes share every player's batch.
     """
-    if training.start_accelerator().num_processes > 1:
-        raise SpeechlibError(f"{run.system} has players that take turns, and trains in one process only")
     if config.accumulate > 1:
         raise SpeechlibError(f"training.accumulate is {config.accumulate}: players that take turns have batches of one")
+    team = processes.here().sharing(run.system, config.batch_size, 1)
     device = training.device_of(config)
     precision = training.precision_of(config, device)
     autocast = partial(torch.autocast, device.type, torch.bfloat16, enabled=precision == "bf16")
@@ -63,50 +62,60 @@ def alternate(
     usage = CodeUsage(model)  # of no codebook: part of what every checkpoint keeps
     best = training.Best(config.best_by)
     done, seconds = training.resume(run, model, optimizer, average, usage, best)
+    team.agree(model.state_dict(), average.state)
     rate = partial(training.learning_rate, config)
-    journal = Journal(run, batches, rate, done, seconds)
+    journal = Journal(run, batches, rate, done, seconds) if team.is_first else None
     updates = [player for player in players for _ in range(player.updates)]
     try:
-        with training.deterministic():
+        with training.deterministic(), processes.Interruption() as interrupted:
             for step in range(done + 1, config.steps + 1):
                 optimizer.param_groups[0]["lr"] = rate(step)
-                terms = {}
+                terms, stop = {}, False
                 for k, player in enumerate(updates):
                     n = (step - 1) * len(updates) + k
                     training.seed_step(run.seed, n)
                     _only(weights, player.name)
-                    with autocast():
-                        found = player.objective(model, batches.batch(n))
                     optimizer.zero_grad()
-                    found["loss"].backward()
+                    with team.split():
+                        with autocast():
+                            found = player.objective(model, team.share(batches.batch(n)))
+                        found["loss"].backward()
+                    found, asked = team.join(weights[player.name], found, bool(interrupted))
                     norm = nn.utils.clip_grad_norm_(weights[player.name], config.grad_clip or math.inf)
                     optimizer.step()
                     found |= {f"{player.name}_loss": found.pop("loss"), f"{player.name}_gradient_norm": norm}
-                    terms |= found
+                    terms, stop = terms | found, stop or asked
                 average.update(step)
-                journal.note(step, [n], terms)
-                if training.due(step, config.log_every, config):
-                    journal.log(step)
-                if validation is not None and training.due(step, config.validate_every, config):
-                    with average.in_place(), autocast():
-                        found = training.validate(model, objective, validation, config)
-                    journal.write(step, "validation", found)
-                    best.note(step, found, average.weights())
-                training.heard(listen, model, average, step, config)
-                if step % config.checkpoint_every == 0 or step == config.steps:
-                    journal.check()
-                    training.keep(run, model, optimizer, average, usage, best, step, journal.seconds())
-                if progress:
-                    progress(step, config.steps, journal.text)
+                if journal:
+                    journal.note(step, [n], terms)
+                    if training.due(step, config.log_every, config):
+                        journal.log(step)
+                    if validation is not None and training.due(step, config.validate_every, config):
+                        with average.in_place(), autocast():
+                            found = training.validate(model, objective, validation, config)
+                        journal.write(step, "validation", found)
+                        best.note(step, found, average.weights())
+                    training.heard(listen, model, average, step, config)
+                    if step % config.checkpoint_every == 0 or step == config.steps or stop:
+                        journal.check()
+                        training.keep(run, model, optimizer, average, usage, best, step, journal.seconds())
+                    if progress:
+                        progress(step, config.steps, journal.text)
+                if stop and step < config.steps:
+                    team.wait()
+                    raise KeyboardInterrupt
     except Exception as error:
-        run.fail(error)
+        if journal:
+            run.fail(error)
         raise
     finally:
         _only(weights, *weights)
         usage.close()
-        journal.close()
+        if journal:
+            journal.close()
     average.use()
     best.use(run, model)
+    team.agree(model.state_dict())
     return model.eval()
 
 

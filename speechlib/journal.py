@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from . import runs
 from .errors import SpeechlibError
 from .files import full_disk_told
-from .models.codebooks import count, over_processes
+from .models import shares
+from .models.codebooks import count
 from .models.quantizers import Quantized, Quantizer
 from .runs import Run
 
@@ -39,7 +40,7 @@ class CodeUsage:
 
     def _add(self, name: str, _quantizer: nn.Module, _inputs, output: Quantized) -> None:
         if torch.is_grad_enabled():
-            self.counts[name] += over_processes(count(output.codes.flatten(), len(self.counts[name]))).long()
+            self.counts[name] += shares.total(count(output.codes.flatten(), len(self.counts[name]))).long()
 
     def clear(self) -> None:
         for counts in self.counts.values():

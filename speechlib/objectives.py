@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .errors import SpeechlibError
+from .models import shares
 from .models.wae import mmd
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def clarinet(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     speaker = batch.speaker if model.sizes["n_speakers"] else None
     with torch.no_grad():
         target = model.teacher.inner(dithered(batch.audio, config.teacher.dither), batch.inputs)
-    drawn = model(torch.randn_like(target), batch.inputs, speaker)
+    drawn = model(shares.drawn(torch.randn, target.shape, device=target.device), batch.inputs, speaker)
     mean, log_scale = model.teacher.predict(drawn.sample, batch.inputs, speaker).float().unbind(1)
     student = drawn.mean, drawn.log_scale.clamp(min=config.min_log_scale)
     teacher = mean, log_scale.clamp(min=config.min_log_scale)
@@ -242,7 +243,7 @@ def recogniser(model: nn.Module, batch) -> dict[str, Tensor]:
     told = (tensor.cpu() for tensor in (chances, batch.phones, length, batch.n_phones))  # a GPU's is not repeatable
     nll = F.ctc_loss(*told, reduction="none").to(logits.device) / batch.n_phones.clamp(min=1)
     valid = torch.arange(logits.shape[2], device=logits.device) < length[:, None]  # (B, L)
-    blank = ((logits.argmax(1) == 0) & valid).sum() / valid.sum()
+    blank = ((logits.argmax(1) == 0) & valid).sum() / shares.even(valid.sum())
     loss = nll.mean()
     return {"loss": loss, "bits": loss / math.log(2), "blank": blank}
 
@@ -256,7 +257,7 @@ def melnet(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     """
     x = model.inputs(batch.inputs)
     if model.config.dither:
-        x = x + model.config.dither * torch.randn_like(x)
+        x = x + model.config.dither * shares.drawn(torch.randn, x.shape, device=x.device)
     speaker = batch.speaker if model.sizes["n_speakers"] else None
     total, n_values, terms = 0, 0, {}
     there = [list(tier.parameters()) for tier in model.tiers]
@@ -266,17 +267,21 @@ def melnet(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         if not asked[number - 1]:
             continue
         nll = tier.nll(grid, speaker).sum()
-        total, n_values = total + nll, n_values + grid.n_values
-        terms[f"tier_{number}"] = nll / grid.n_values.clamp(min=1)
-        terms[f"tier_{number}_frame"] = nll / grid.length.sum().clamp(min=1)
+        values = shares.even(grid.n_values)
+        total, n_values = total + nll, n_values + values
+        terms[f"tier_{number}"] = nll / values
+        terms[f"tier_{number}_frame"] = nll / shares.even(grid.length.sum())
     return {"loss": total / n_values, **terms}
 
 
 def wae_mmd(model: nn.Module, batch: WindowBatch) -> dict[str, Tensor]:
-    """Squared error of a window + lambda * MMD of its points and as many draws (arXiv 1711.01558, algorithm 2)."""
+    """Squared error of a window + lambda * MMD of its points and as many draws (arXiv 1711.01558, algorithm 2).
+
+    The MMD is that of the whole batch, however many processes share it: it is no mean over points.
+    """
     z, prediction = model(batch.inputs)
     terms = _rebuilt(model, prediction, batch.inputs)
-    penalty = mmd(z, model.prior(len(z)), model.config.prior_std)
+    penalty = mmd(*map(shares.gathered, (z, model.prior(len(z)))), model.config.prior_std)
     return {"loss": terms["reconstruction"] + model.config.penalty_weight * penalty, **terms, "mmd": penalty}
 
 
@@ -327,7 +332,7 @@ def wgan_distance(model: nn.Module, batch: WindowBatch) -> dict[str, Tensor]:
 
 def slopes(critic: Callable, real: Tensor, fake: Tensor) -> Tensor:
     """Norm (B,) of the critic's gradient at a random point between each pair: one share per pair, of any shape."""
-    share = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device)
+    share = shares.drawn(torch.rand, (len(real), *[1] * (real.ndim - 1)), device=real.device)
     point = torch.lerp(real, fake, share).requires_grad_()
     (gradient,) = torch.autograd.grad(critic(point).sum(), point, create_graph=True)
     return gradient.flatten(1).norm(dim=1)
@@ -348,7 +353,9 @@ def _rebuilt(model: nn.Module, prediction: Tensor, inputs: Tensor) -> dict[str, 
 def dithered(wave: Tensor, deviation: float) -> Tensor:
     """Wave (B, S) with white noise added. In digital silence every sample is sure to follow: a model that has learned
     so never begins to speak again."""
-    return (wave + deviation * torch.randn_like(wave)).clamp(-1, 1) if deviation else wave
+    if not deviation:
+        return wave
+    return (wave + deviation * shares.drawn(torch.randn, wave.shape, device=wave.device)).clamp(-1, 1)
 
 
 def inside(batch: Batch, n: int) -> Tensor:
@@ -360,7 +367,7 @@ def inside(batch: Batch, n: int) -> Tensor:
 def _mean_inside(values: Tensor, batch: Batch) -> Tensor:
     """Mean of values (B, S), or of cells of several samples (B, cells), over those within the valid frames."""
     valid = inside(batch, values.shape[1])
-    return (values * valid).sum() / valid.sum().clamp(min=1)
+    return (values * valid).sum() / shares.even(valid.sum())
 
 
 def _masked_mse(prediction: Tensor, target: Tensor, batch: Batch) -> Tensor:

@@ -6,8 +6,9 @@ Two rules make a resumed training equal an uninterrupted one: the n-th batch is 
 n-th step's random numbers (jitter, noise, re-seeded codes), as torch is seeded anew for each step. What is left to keep
 is weights, their average and the optimiser's state, all plain tensors.
 
-On several devices (`accelerate launch -m speechlib train ...`) every process takes its own batches, gradients are
-averaged, and the first process writes.
+On several devices (`accelerate launch -m speechlib train ...`) each process has its share of every batch, gradients are
+averaged, and the first process writes: what is learned is the same (see `processes`). An interruption (SIGINT, SIGTERM)
+ends with the step that is under way, and with a checkpoint.
 """
 
 import hashlib
@@ -22,9 +23,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from . import files, pretrained, runs
+from . import files, pretrained, processes, runs
 from .errors import BadFile, SpeechlibError, UnknownName
 from .journal import CodeUsage, Journal
+from .models import shares
 from .runs import Run
 
 Progress = Callable[[int, int, str], None]  # (done, total, text): called often, never by default
@@ -113,37 +115,37 @@ def descend(
     SpeechlibError that names term, step and utterances when a term is no longer finite, and marks the run failed, as it
     does for any other error.
     """
-    accelerator = start_accelerator()
+    team = processes.here()
     device = device_of(config)
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision_of(config, device) == "bf16")
     model.to(device).train()
     freeze(model, config.frozen)
     if config.start_from and not run.training_state.exists():
         begin(model, config.start_from, run, config.frozen)
-    task = accelerator.prepare_model(_Task(model, objective), device_placement=False)
     optimizer = make_optimizer(model, config)
     average = Average(model, config.ema_decay)
-    together = config.accumulate * accelerator.num_processes  # batches of one step
-    usage, epoch = CodeUsage(model), -(-len(batches) // together)  # in steps
+    usage, epoch = CodeUsage(model), -(-len(batches) // config.accumulate)  # in steps
     best = Best(config.best_by)
     done, seconds = resume(run, model, optimizer, average, usage, best)
+    team = team.sharing(run.system, config.batch_size, config.accumulate, shares.follows(model))
+    team.agree(model.state_dict(), average.state)
     rate = partial(learning_rate, config)
-    journal = Journal(run, batches, rate, done, seconds) if accelerator.is_main_process else None
+    journal = Journal(run, batches, rate, done, seconds) if team.is_first else None
     try:
-        with deterministic():
+        with deterministic(), processes.Interruption() as interrupted:
             for step in range(done + 1, config.steps + 1):
                 if (step - 1) % epoch == 0:
                     usage.clear()
                 optimizer.zero_grad()
-                passes = []
-                first = (step - 1) * together + accelerator.process_index
-                taken = range(first, step * together, accelerator.num_processes)
+                passes, taken = [], team.taken(step, config.accumulate)
                 for n in taken:
                     seed_step(run.seed, n)
-                    with autocast:
-                        passes.append(task(batches.batch(n)))
-                    accelerator.backward(passes[-1]["loss"] / config.accumulate)
+                    with team.split():
+                        with autocast:
+                            passes.append(objective(model, team.share(batches.batch(n))))
+                        (passes[-1]["loss"] / len(taken)).backward()
                 terms = {name: sum(t[name].detach().float() for t in passes) / len(passes) for name in passes[0]}
+                terms, stop = team.join(model.parameters(), terms, bool(interrupted))
                 recording = journal and due(step, config.record_every, config)
                 if recording and config.record_gradients:
                     journal.gradients(step, model)
@@ -153,31 +155,34 @@ def descend(
                 optimizer.param_groups[0]["lr"] = rate(step)
                 optimizer.step()
                 average.update(step)
-                if not journal:
-                    continue
-                journal.note(step, taken, terms | {"gradient_norm": norm})
-                if due(step, config.log_every, config):
-                    journal.log(step)
-                if validation is not None and due(step, config.validate_every, config):
-                    with average.in_place(), autocast:
-                        found = validate(model, objective, validation, config)
-                    journal.write(step, "validation", found)
-                    best.note(step, found, average.weights())
-                if recording and snapshot is not None:
-                    with average.in_place():
-                        tensors = snapshot(model)
-                    if config.record_codebook:
-                        journal.codebook(step, tensors)
-                    if config.record_histograms:
-                        journal.histograms(step, tensors)
-                heard(listen, model, average, step, config)
-                if usage.counts and (step % epoch == 0 or step == config.steps):
-                    journal.codes(step, step / epoch, usage.counts)
-                if step % config.checkpoint_every == 0 or step == config.steps:
-                    journal.check()
-                    keep(run, model, optimizer, average, usage, best, step, journal.seconds())
-                if progress:
-                    progress(step, config.steps, journal.text)
+                if journal:
+                    together = range((step - 1) * config.accumulate, step * config.accumulate)
+                    journal.note(step, together, terms | {"gradient_norm": norm})
+                    if due(step, config.log_every, config):
+                        journal.log(step)
+                    if validation is not None and due(step, config.validate_every, config):
+                        with average.in_place(), autocast:
+                            found = validate(model, objective, validation, config)
+                        journal.write(step, "validation", found)
+                        best.note(step, found, average.weights())
+                    if recording and snapshot is not None:
+                        with average.in_place():
+                            tensors = snapshot(model)
+                        if config.record_codebook:
+                            journal.codebook(step, tensors)
+                        if config.record_histograms:
+                            journal.histograms(step, tensors)
+                    heard(listen, model, average, step, config)
+                    if usage.counts and (step % epoch == 0 or step == config.steps):
+                        journal.codes(step, step / epoch, usage.counts)
+                    if step % config.checkpoint_every == 0 or step == config.steps or stop:
+                        journal.check()
+                        keep(run, model, optimizer, average, usage, best, step, journal.seconds())
+                    if progress:
+                        progress(step, config.steps, journal.text)
+                if stop and step < config.steps:
+                    team.wait()  # for the checkpoint: a launcher ends those that are left when one is gone
+                    raise KeyboardInterrupt
     except Exception as error:
         if journal:
             run.fail(error)
@@ -188,6 +193,7 @@ def descend(
             journal.close()
     average.use()
     best.use(run, model)
+    team.agree(model.state_dict())  # the best weights are those of the first process
     return model.eval()
 
 
@@ -205,28 +211,10 @@ def freeze(model: nn.Module, names: Iterable[str]) -> None:
         raise SpeechlibError(f"training.frozen {tuple(names)} leaves nothing to train")
 
 
-class _Task(nn.Module):
-    """Model and objective as one module, so that several devices average the gradients of whatever it calls."""
-
-    def __init__(self, model: nn.Module, objective: Callable):
-        super().__init__()
-        self.model, self.objective = model, objective
-
-    def forward(self, batch) -> dict[str, Tensor]:
-        return self.objective(self.model, batch)
-
-
-def start_accelerator():
-    """Accelerate's view of this process among those that `accelerate launch` started; of one alone without it."""
-    from accelerate import Accelerator
-
-    return Accelerator(mixed_precision="no")  # autocast is ours: see precision_of
-
-
 def device_of(config: TrainingConfig) -> torch.device:
     """The device that the config asks for. Raises SpeechlibError where this machine has none of the kind."""
     if config.device == "auto":
-        return start_accelerator().device
+        return processes.here().device
     try:
         return torch.empty(0, device=config.device).device
     except (RuntimeError, AssertionError) as error:
@@ -413,7 +401,8 @@ def begin(model: nn.Module, start_from: str, run: Run, frozen: tuple[str, ...] =
         "left_there": {name: list(t.shape) for name, t in tensors.items() if name not in taken},
         "new_here": {name: list(t.shape) for name, t in own.items() if name not in taken},
     }
-    files.write_json(run.path / "start.json", report)
+    if processes.here().is_first:
+        files.write_json(run.path / "start.json", report)
 
 
 def _fitting(tensors: dict[str, Tensor], own: dict[str, Tensor]) -> int:
@@ -508,7 +497,7 @@ def heard(
 ) -> None:
     """Let the averaged model be heard where the step is one of `sample_every`."""
     if listen is not None and config.sample_every and due(step, config.sample_every, config):
-        with average.in_place():
+        with average.in_place(), processes.alone():
             listen(model, step)
 
 

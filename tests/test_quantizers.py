@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from speechlib.errors import SpeechlibError, UnknownName
+from speechlib.models import shares
 from speechlib.models.codebooks import INITS, initial_codebook, kmeans, nearest, perplexity
 from speechlib.models.quantizers import (
     EMAQuantizer,
@@ -483,11 +484,12 @@ def _half(rank, folder):
     torch.manual_seed(0)
     quantizers = torch.nn.ModuleDict({"plain": EMAQuantizer(6, 3, decay=0.5)})
     z_e = torch.randn(2, 3, 40)
-    quantizers["plain"](z_e[rank : rank + 1])
-    quantizers["lively"] = EMAQuantizer(30, 3, decay=0.1, init="kmeans", reseed=0.5)
-    torch.manual_seed(rank)  # processes draw differently, and yet agree
-    for _ in range(3):
-        quantizers["lively"](torch.randn(1, 3, 40))
+    with shares.split(rank, 2):
+        quantizers["plain"](z_e[rank : rank + 1])
+        quantizers["lively"] = EMAQuantizer(30, 3, decay=0.1, init="kmeans", reseed=0.5)
+        torch.manual_seed(rank)  # processes draw differently, and yet agree
+        for _ in range(3):
+            quantizers["lively"](torch.randn(1, 3, 40))
     torch.save(quantizers.state_dict(), f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 

@@ -436,41 +436,6 @@ def test_progress_tells_every_step_and_the_bar_takes_it(workspace, capsys):
     assert capsys.readouterr().out == ""
 
 
-TOGETHER = """
-import test_training
-import test_training_records
-from dataclasses import replace
-model = test_training.line(noise=0.0)
-test_training.descend(test_training.replace(test_training.CONFIG, validate_every=1), model=model)
-test_training_records.descend()
-"""
-
-
-def test_two_processes_take_the_step_of_both_their_batches(workspace):
-    """Gradients averaged over processes are those of one process with the batches joined; the first process writes."""
-
-    class Joined(Batches):
-        def batch(self, n):
-            return Batch(*(torch.cat(pair) for pair in zip(super().batch(2 * n), super().batch(2 * n + 1))))
-
-    script = workspace / "together.py"
-    script.write_text(TOGETHER)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
-    environment = dict(os.environ, ACCELERATE_USE_CPU="1", PYTHONPATH=os.path.dirname(__file__))
-    subprocess.run(command, env=environment, check=True, timeout=240, capture_output=True)
-    config = replace(CONFIG, validate_every=1)
-    together = runs.find(Experiment(config))
-    assert list(together.metrics()["step"]) == list(range(1, 13))
-    alone = runs.create(Experiment(config, preset="alone", seed=4))
-    training.descend(line(noise=0.0), squares, Joined(), config, alone)
-    one, other = (load_tensors(run.training_state)[0] for run in (together, alone))
-    for name in ("model.weight", "average.weight", "optimizer.0.exp_avg_sq"):
-        assert torch.allclose(one[name], other[name], rtol=1e-4, atol=1e-6)
-    usage = runs.find(Experiment(CONFIG)).usage()  # of a model with codes: 5 batches are 3 steps of two processes
-    assert [line["step"] for line in usage] == [3, 6, 9, 12]
-    assert [sum(line["codebooks"]["quantizer"]) for line in usage] == [3 * 2 * 8] * 4
-
-
 # --- several batches in one step, RMSprop ---
 
 

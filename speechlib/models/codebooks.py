@@ -3,10 +3,10 @@
 import math
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from ..errors import SpeechlibError, UnknownName
+from . import shares
 
 INITS = ("uniform", "unit_scaling", "normal", "orthogonal", "kmeans")
 
@@ -40,8 +40,9 @@ def nearest(rows: Tensor, codebook: Tensor) -> Tensor:
 
 
 def perplexity(codes: Tensor, codebook_size: int) -> Tensor:
-    """exp(entropy) of the code frequencies: how many codes are in even use. Any shape of codes, a scalar out."""
-    share = count(codes.flatten(), codebook_size) / max(codes.numel(), 1)
+    """exp(entropy) of the code frequencies of a batch: how many codes are in even use. Any shape of codes, a scalar
+    out."""
+    share = shares.total(count(codes.flatten(), codebook_size)) / max(shares.size(codes.numel()), 1)
     return torch.special.entr(share).sum().exp()
 
 
@@ -67,18 +68,3 @@ def count(codes: Tensor, codebook_size: int) -> Tensor:
 
 def draw(n_rows: int, n: int, like: Tensor) -> Tensor:
     return torch.randint(n_rows, (n,), device=like.device)
-
-
-def over_processes(values: Tensor) -> Tensor:
-    """Values summed over all processes, in place, where torch.distributed runs."""
-    if dist.is_available() and dist.is_initialized():
-        dist.all_reduce(values)
-    return values
-
-
-def from_first_process(values: Tensor) -> Tensor:
-    """Drawn values are those of process 0 everywhere, so that the codebooks stay the same."""
-    if dist.is_available() and dist.is_initialized():
-        values = values.contiguous()
-        dist.broadcast(values, src=0)
-    return values

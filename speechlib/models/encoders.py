@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import SpeechlibError
+from .shares import BatchNorm1d
 
 
 class StridedEncoder(nn.Module):
@@ -29,11 +30,11 @@ class StridedEncoder(nn.Module):
         self.stride = math.prod(strides)
         widths = [1] + [channels] * len(strides)
         self.layers = nn.ModuleList(
-            nn.Sequential(_Strided(n_in, n_out, kernel_size, s), nn.ReLU(), nn.BatchNorm1d(n_out))
+            nn.Sequential(_Strided(n_in, n_out, kernel_size, s), nn.ReLU(), BatchNorm1d(n_out))
             for n_in, n_out, s in zip(widths, widths[1:], strides)
         )
         self.project = nn.Conv1d(channels, code_dim, 1)
-        self.norm = nn.BatchNorm1d(code_dim)
+        self.norm = BatchNorm1d(code_dim)
 
     def forward(self, wave: Tensor) -> Tensor:
         x = whole_codes(wave, self.stride, "samples")[:, None]  # (B, 1, S)
@@ -94,7 +95,7 @@ class GatedStridedEncoder(nn.Module):
         self.gates = nn.ModuleList(_Strided(n, 2 * channels, kernel_size, s) for n, s in zip(widths, strides))
         self.shortcuts = nn.ModuleList(nn.Conv1d(n, channels, 1, stride=s) for n, s in zip(widths, strides))
         self.project = nn.Conv1d(channels, code_dim, 1)
-        self.norm = nn.BatchNorm1d(code_dim)
+        self.norm = BatchNorm1d(code_dim)
 
     def forward(self, wave: Tensor) -> Tensor:
         x = whole_codes(wave, self.stride, "samples")[:, None]
@@ -118,7 +119,7 @@ class MFCCEncoder(nn.Module):
         self.down = nn.Sequential(_Strided(channels, channels, 2 * stride, stride), nn.ReLU())
         self.rest = nn.Sequential(*(Residual(channels, kernel) for kernel in (3, 3, 1, 1, 1, 1)))
         self.project = nn.Conv1d(channels, code_dim, 1)
-        self.norm = nn.BatchNorm1d(code_dim, affine=False) if normed else nn.Identity()
+        self.norm = BatchNorm1d(code_dim, affine=False) if normed else nn.Identity()
 
     def forward(self, features: Tensor) -> Tensor:
         x = self.conv_1(whole_codes(features, self.stride, "frames"))  # (B, channels, T)

@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import SpeechlibError
+from . import shares
 from .convolutions import check_condition, conv, convolved
 from .excitation import Envelope, Filters, held, whiten
 from .speakers import vectors_of
@@ -116,6 +117,8 @@ class Flowed(NamedTuple):
 class ActNorm(nn.Module):
     """x (B, N, T) -> scale (x + loc), a number of each per channel; `fit` gives a batch mean 0 and deviation 1."""
 
+    follows_batches = True  # the first one
+
     def __init__(self, n_channels: int):
         super().__init__()
         self.loc = nn.Parameter(torch.zeros(n_channels, 1))
@@ -124,8 +127,11 @@ class ActNorm(nn.Module):
     @torch.no_grad()
     def fit(self, x: Tensor) -> None:
         flat = x.transpose(0, 1).flatten(1).float()
-        self.loc.copy_(-flat.mean(1, keepdim=True))
-        self.scale.copy_((flat.var(1, unbiased=False, keepdim=True) + _EPS**2).rsqrt())
+        n = shares.size(flat.shape[1])
+        mean = shares.total(flat.sum(1, keepdim=True)) / n
+        variance = shares.total((flat - mean).square().sum(1, keepdim=True)) / n
+        self.loc.copy_(-mean)
+        self.scale.copy_((variance + _EPS**2).rsqrt())
 
     def forward(self, x: Tensor) -> Tensor:
         return self.scale * (x + self.loc)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import SpeechlibError
+from .shares import drawn
 
 
 def jitter(z: Tensor, replace: Tensor, right: Tensor) -> Tensor:
@@ -35,5 +36,5 @@ class Jitter(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         if not self.training or self.probability == 0:
             return z
-        draws = torch.rand(2, len(z), z.shape[-1], device=z.device)
+        draws = drawn(torch.rand, (2, len(z), z.shape[-1]), dim=1, device=z.device)
         return jitter(z, draws[0] < self.probability, draws[1] < 0.5)

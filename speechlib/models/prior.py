@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import SpeechlibError
+from .shares import drawn
 from .speakers import vectors_of
 from .wavenet import Layer, WaveNetConfig
 
@@ -113,7 +114,7 @@ class Prior(nn.Module):
             return [None] * self.config.n_layers
         vector = vectors_of(self.speakers, speaker, "prior")
         if self.training and self.config.anonymous:
-            withheld = torch.rand(speaker.shape, device=speaker.device) < self.config.anonymous
+            withheld = drawn(torch.rand, speaker.shape, device=speaker.device) < self.config.anonymous
             vector = vector * ~withheld[:, None]  # as nobody's
         return list(self.speaker(vector)[:, :, None].chunk(self.config.n_layers, dim=1))
 

@@ -16,15 +16,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import SpeechlibError, UnknownName
+from . import shares
 from .codebooks import (
     INITS,
     count,
     draw,
-    from_first_process,
     initial_codebook,
     kmeans,
     nearest,
-    over_processes,
     perplexity,
 )
 
@@ -131,6 +130,7 @@ class Quantizer(nn.Module):
     """One codebook (K, D), and what all that have one can do with codes."""
 
     codebook: Tensor  # (K, D)
+    follows_batches = True  # by averages, by a start from the first one, by what `journal.CodeUsage` counts
 
     @property
     def codebook_size(self) -> int:
@@ -182,7 +182,7 @@ class _NearestCode(Quantizer):
     @torch.no_grad()
     def _start(self, rows: Tensor) -> None:
         if not self.started:
-            self._set_codebook(from_first_process(kmeans(rows, self.codebook_size)))
+            self._set_codebook(shares.agreed(kmeans(shares.gathered(rows), self.codebook_size)))
             self.started.fill_(True)
         self._past_start = True
 
@@ -213,7 +213,7 @@ class EMAQuantizer(_NearestCode):
 
     counts <- decay * counts + (1 - decay) * n_k,  sums <- decay * sums + (1 - decay) * sum of the rows of code k,
     codebook = sums / Laplace-smoothed counts. Codes and z_q come from the codebook before the update. Statistics are
-    summed over processes where torch.distributed runs. With `reseed` > 0 a code whose moving count falls below that
+    summed over processes that share a batch. With `reseed` > 0 a code whose moving count falls below that
     share of an even one moves to a row of the batch.
     """
 
@@ -242,8 +242,8 @@ class EMAQuantizer(_NearestCode):
 
     @torch.no_grad()
     def _follow(self, rows: Tensor, codes: Tensor) -> None:
-        counts = over_processes(count(codes, self.codebook_size))
-        sums = over_processes(torch.zeros_like(self.sums).index_add_(0, codes, rows))
+        counts = shares.total(count(codes, self.codebook_size))
+        sums = shares.total(torch.zeros_like(self.sums).index_add_(0, codes, rows))
         self.counts.lerp_(counts, 1 - self.decay)
         self.sums.lerp_(sums, 1 - self.decay)
         total = self.counts.sum()
@@ -256,7 +256,8 @@ class EMAQuantizer(_NearestCode):
         """Dead codes move to rows drawn from the batch and start with an even count. No branch: a GPU need not wait."""
         even = self.counts.mean()
         dead = (self.counts < self.reseed * even)[:, None]
-        fresh = from_first_process(rows[draw(len(rows), self.codebook_size, rows)])
+        places = draw(shares.size(len(rows)), self.codebook_size, rows)
+        fresh = shares.picked(rows, shares.agreed(places))
         self.codebook.copy_(torch.where(dead, fresh, self.codebook))
         self.counts.copy_(torch.where(dead[:, 0], even, self.counts))
         self.sums.copy_(torch.where(dead, fresh * even, self.sums))
@@ -374,7 +375,7 @@ class GumbelQuantizer(Quantizer):
             log_q = logits.log_softmax(2)
             codes = logits.argmax(2)
             if self.training:
-                noise = -torch.empty_like(logits).exponential_().clamp(min=1e-20).log()
+                noise = -shares.drawn(_exponential, logits.shape, device=logits.device).clamp(min=1e-20).log()
                 y = ((logits + noise) / self.temperature).softmax(2)
                 self.passes += 1
                 z_q = (y @ self.codebook).transpose(1, 2)
@@ -393,7 +394,8 @@ class GaussianBottleneck(nn.Module):
     def forward(self, z_e: Tensor) -> Quantized:
         mean, log_var = z_e.float().chunk(2, dim=1)
         kl = 0.5 * (mean.square() + log_var.exp() - 1 - log_var).sum(1).mean()
-        z_q = mean + torch.randn_like(mean) * (0.5 * log_var).exp() if self.training else mean
+        noise = shares.drawn(torch.randn, mean.shape, device=mean.device) if self.training else 0
+        z_q = mean + noise * (0.5 * log_var).exp()
         return Quantized(z_q, None, {"kl": kl})
 
     @property
@@ -416,6 +418,10 @@ class NoQuantizer(nn.Module):
 
     def embed(self, codes: Tensor) -> Tensor:
         return _no_codes()
+
+
+def _exponential(shape: tuple[int, ...], **options) -> Tensor:
+    return torch.empty(shape, **options).exponential_()
 
 
 def _check_codes(codes: Tensor, ndim: int, wanted: str) -> None:

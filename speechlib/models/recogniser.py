@@ -15,12 +15,14 @@ it takes off what it must not judge by, the level and the mean of every band ove
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import SpeechlibError
+from .shares import drawn, dropout
 
 BLANK = 0
 _SCALE = 2.5  # nepers of power, about the deviation of a band of speech: what is read has deviation 1 or so
@@ -97,7 +99,7 @@ class Recogniser(nn.Module):
         inside = (torch.arange(x.shape[2], device=x.device) < length[:, None])[:, None]  # (B, 1, L)
         for norm, layer in zip(self.norms, self.layers):
             # zeros behind the end, as a convolution puts them there: padding changes nothing
-            h = F.dropout(norm(x.transpose(1, 2)).transpose(1, 2), self.config.dropout, self.training) * inside
+            h = dropout(norm(x.transpose(1, 2)).transpose(1, 2), self.config.dropout, self.training) * inside
             x = x + F.glu(layer(h), dim=1)
         return self.head(F.relu(x)), length
 
@@ -118,8 +120,8 @@ class Recogniser(nn.Module):
         """Some bands and some frames set to their mean: what is left must do."""
         frames = self.config.hidden_frames
         for axis, widest in ((1, self.config.hidden_bands), (2, frames), (2, frames)):
-            width = torch.randint(widest + 1, (len(x), 1), device=x.device)
-            first = (torch.rand(len(x), 1, device=x.device) * (x.shape[axis] - width).clamp(min=0)).long()
+            width = drawn(partial(torch.randint, widest + 1), (len(x), 1), device=x.device)
+            first = (drawn(torch.rand, (len(x), 1), device=x.device) * (x.shape[axis] - width).clamp(min=0)).long()
             place = torch.arange(x.shape[axis], device=x.device)
             hidden = (place >= first) & (place < first + width)  # (B, C) or (B, T)
             x = x.masked_fill(hidden[:, :, None] if axis == 1 else hidden[:, None], 0)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..errors import UnknownName
 from .content_encoders import Edged, InstanceNorm
+from .shares import Dropout
 
 REFERENCES = ("simple", "bank")
 
@@ -70,7 +71,7 @@ class _ConvBlock(nn.Module):
     def __init__(self, channels: int, stride: int, dropout: float):
         super().__init__()
         self.first, self.second = Edged(channels, channels, 5), Edged(channels, channels, 5, stride)
-        self.dropout, self.stride = nn.Dropout(dropout), stride
+        self.dropout, self.stride = Dropout(dropout), stride
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.dropout(F.relu(self.second(F.relu(self.first(x)))))
@@ -83,7 +84,7 @@ class DenseBlock(nn.Module):
     def __init__(self, channels: int, dropout: float):
         super().__init__()
         self.first, self.second = nn.Linear(channels, channels), nn.Linear(channels, channels)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.dropout(F.relu(self.first(x)))

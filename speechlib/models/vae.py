@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from ..errors import SpeechlibError, UnknownName
 from . import window_coders
+from .shares import drawn
 from .standardise import Standardise
 from .window_coders import CoderConfig, check_window, make_decoder, make_encoder
 
@@ -59,7 +60,9 @@ class Gaussian(NamedTuple):
     log_variance: Tensor
 
     def sample(self) -> Tensor:
-        return self.mean + torch.exp(self.log_variance / 2) * torch.randn_like(self.mean)
+        return self.mean + torch.exp(self.log_variance / 2) * drawn(
+            torch.randn, self.mean.shape, device=self.mean.device
+        )
 
     def log_density(self, x: Tensor) -> Tensor:
         """Nats of each element."""

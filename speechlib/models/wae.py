@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ..errors import SpeechlibError
 from . import window_coders
+from .shares import BatchNorm1d, drawn
 from .standardise import Standardise
 from .window_coders import CoderConfig, check_window, make_decoder, make_encoder
 
@@ -77,7 +78,7 @@ class WAE(nn.Module):
 
     def prior(self, n: int) -> Tensor:
         """n draws (n, Z)."""
-        return self.config.prior_std * torch.randn(n, self.config.latent_dim, device=self.inputs.mean.device)
+        return self.config.prior_std * drawn(torch.randn, (n, self.config.latent_dim), device=self.inputs.mean.device)
 
     def sample(self, n: int) -> Tensor:
         """n windows (n, F, w) from the prior."""
@@ -110,7 +111,7 @@ class SourceCritic(nn.Sequential):
     """The source's: a decoder of its own down to the window's values, then two layers."""
 
     def __init__(self, config: WAEConfig, n_features: int, n_frames: int):
-        head = nn.Linear(n_features * n_frames, 256), nn.BatchNorm1d(256), nn.Tanh(), nn.Linear(256, 1), nn.Flatten(0)
+        head = nn.Linear(n_features * n_frames, 256), BatchNorm1d(256), nn.Tanh(), nn.Linear(256, 1), nn.Flatten(0)
         super().__init__(make_decoder(config, n_features, n_frames), nn.Flatten(), *head)
 
 

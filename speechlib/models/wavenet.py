@@ -23,6 +23,7 @@ from ..errors import SpeechlibError, UnknownName
 from .convolutions import check_condition, conv, convolved
 from .distributions import Distribution, Gaussian, LogisticMixture, MuLaw
 from .excitation import Emphasis, Envelope, Filters, held, whiten
+from .shares import Dropout
 from .speakers import vectors_of
 from .standardise import Standardise, UnitRange
 from .upsampling import Context, Smoothed, Transposed
@@ -176,7 +177,7 @@ class Layer(nn.Module):
         normed, half = config.weight_norm, config.gate_channels // 2
         self.reach = (config.kernel_size - 1) * dilation
         self.scale, self.sizes = config.residual_scale, (config.residual_channels, config.skip_channels)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.gate = conv(config.residual_channels, config.gate_channels, config.kernel_size, normed, dilation)
         self.out = conv(half, sum(self.sizes), 1, normed)  # residual and skip in one product
 

@@ -25,6 +25,7 @@ from .content_encoders import EDGES, PLANS, ContentEncoder
 from .encoders import whole_codes
 from .jitter import Jitter
 from .quantizers import Quantized, QuantizerConfig, make_quantizer
+from .shares import drawn
 from .speaker_encoders import REFERENCES, AdaIN, SpeakerCritic, make_reference
 from .speakers import vectors_of
 from .standardise import Standardise
@@ -233,7 +234,7 @@ class WaveNetAutoencoder(nn.Module):
         if not self.training or not p:
             return z
         shape = (len(z), 1, z.shape[2]) if self.config.dropout_axis == "time" else (*z.shape[:2], 1)
-        return z * (torch.rand(shape, device=z.device) >= p) / (1 - p)
+        return z * (drawn(torch.rand, shape, device=z.device) >= p) / (1 - p)
 
     def forward(self, wave: Tensor, features: Tensor, speaker: Tensor | None = None, decode: bool = True) -> Output:
         """Teacher forcing: wave (B, S) in [-1, 1], its features (B, C, T), speaker (B,); the reference is itself.

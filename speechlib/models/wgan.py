@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ..errors import SpeechlibError, UnknownName
 from . import window_coders
+from .shares import drawn
 from .standardise import Standardise
 from .window_coders import check_window, halved
 
@@ -56,7 +57,7 @@ class WGAN(nn.Module):
 
     def generate(self, n: int) -> Tensor:
         """n standardised windows (n, F, w)."""
-        return self.generator(torch.randn(n, self.config.latent_dim, device=self.inputs.mean.device)).float()
+        return self.generator(drawn(torch.randn, (n, self.config.latent_dim), device=self.inputs.mean.device)).float()
 
     def sample(self, n: int) -> Tensor:
         """n windows (n, F, w), in the units of the features."""

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import SpeechlibError, UnknownName
+from .shares import BatchNorm1d, BatchNorm2d, Dropout
 
 NETWORKS = ("conv", "gated", "lstm", "grid")
 ACTIVATIONS = ("leaky_relu", "tanh")
@@ -101,7 +102,7 @@ class ConvDecoder(nn.Module):
         if n_maps != 1:
             raise SpeechlibError("a bounded output draws one map: it has no variance")
         last = nn.ConvTranspose2d(one, gates, (n_features, 1), bias=config.bias)
-        self.draw = nn.Sequential(nn.Unflatten(1, (one, 1)), last, nn.BatchNorm2d(gates), _activation(config, gates))
+        self.draw = nn.Sequential(nn.Unflatten(1, (one, 1)), last, BatchNorm2d(gates), _activation(config, gates))
 
     def forward(self, z: Tensor) -> Tensor:
         drawn = self.draw(self.layers(z))
@@ -232,10 +233,14 @@ def _block(config: CoderConfig, layer: nn.Module) -> list[nn.Module]:
     two_d = isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d))
     linear = isinstance(layer, nn.Linear)
     width = layer.out_features if linear else layer.out_channels
-    drop = nn.Dropout if linear else nn.Dropout2d if two_d else nn.Dropout1d
-    norm = nn.BatchNorm2d if two_d else nn.BatchNorm1d
+    norm = BatchNorm2d if two_d else BatchNorm1d
     gates = 2 if config.network == "gated" and not linear else 1
-    return [layer, *([drop(config.dropout)] if config.dropout else []), norm(width), _activation(config, gates)]
+    return [
+        layer,
+        *([Dropout(config.dropout, whole_channels=not linear)] if config.dropout else []),
+        norm(width),
+        _activation(config, gates),
+    ]
 
 
 def _activation(config: CoderConfig, gates: int = 1) -> nn.Module:

@@ -16,8 +16,9 @@ from types import ModuleType
 import torch
 from torch import Tensor, nn
 
-from .. import alternation, configs, pretrained, runs, training
+from .. import alternation, configs, pretrained, processes, runs, training
 from ..errors import BadFile, SpeechlibError, UnknownName
+from ..models import shares
 from ..presets import CODES, Experiment
 from ..runs import Run
 from ..training import Progress
@@ -75,14 +76,17 @@ def prepare(experiment: Experiment, progress: Progress | None = None, executor: 
     An experiment on codes learns those of its source, on the same utterances in the same parts: the codec is trained
     first, if it is not, and every utterance is encoded once. Raises SpeechlibError where the two do not agree.
     """
+    team = processes.here()
     if experiment.inputs != CODES:
-        return packed(experiment, progress, executor)
+        with team.first_before_others():
+            return packed(experiment, progress, executor)
     codec = source_of(experiment, progress)
     for name in ("corpus", "pack", "split"):
         own, its = getattr(experiment, name), getattr(codec.experiment, name)
         if own != its:
             raise SpeechlibError(f"{name} of the {experiment.system} is {own}, its source was trained with {its}")
-    return codec.data._replace(pack=code_pack(codec, progress))
+    with team.first_before_others():
+        return codec.data._replace(pack=code_pack(codec, progress))
 
 
 def source_of(experiment: Experiment, progress: Progress | None = None, data: Data | None = None) -> Trained:
@@ -152,9 +156,11 @@ def train(experiment: Experiment, progress: Progress | None = None, data: Data |
     `data` spares preparing it again. Any error marks the run failed, with the reason; SpeechlibError is for what a user
     can mend.
     """
-    if (run := runs.finished(experiment)) is not None:
-        return run
-    with training.start_accelerator().main_process_first():
+    run, team = runs.finished(experiment), processes.here()
+    if team.first_says(run is not None):
+        return run or runs.find(experiment)
+    _shareable(team, experiment)
+    with team.first_before_others():
         run = runs.create(experiment)
     return _finish(run, experiment, progress, data)
 
@@ -167,40 +173,52 @@ def train_part(experiment: Experiment, part: str, progress: Progress | None = No
     """
     system = system_of(experiment)
     alone = parts.alone(experiment, system, part)
-    process = training.start_accelerator()
-    with process.main_process_first():
+    team = processes.here()
+    _shareable(team, alone)
+    with team.first_before_others():
         whole = runs.create(experiment)
         run = runs.inside(whole, part, alone)
     parts.check(run, experiment_of(run), alone, system)
     if run.status == "done":
         return run
-    if process.is_main_process:
+    if team.is_first:
         parts.count(whole)
     try:
         return _finish(run, alone, progress, data)
     finally:
-        if process.is_main_process:
+        if team.is_first:
             parts.count(whole)
+
+
+def _shareable(team: processes.Team, experiment: Experiment) -> None:
+    """Raises SpeechlibError, before anything is begun, where the processes cannot share the batches of an experiment,
+    or of one that has to be trained before it."""
+    config = experiment.training
+    dealt = config.batch_size % team.count > 0
+    team.sharing(experiment.system, config.batch_size, config.accumulate, dealt and shares.follows(blank(experiment)))
+    if experiment.source is not None and not _shipped_as(experiment.source):
+        run = runs.find(experiment.source)
+        if run is None or run.status != "done":
+            _shareable(team, experiment.source)
 
 
 def _finish(run: Run, experiment: Experiment, progress: Progress | None, data: Data | None) -> Run:
     """Train and evaluate in the folder of `run`, or wait for another process that does."""
-    process = training.start_accelerator()
-    with run.locked() if process.is_main_process else nullcontext():
-        process.wait_for_everyone()
+    team = processes.here()
+    with run.locked() if team.is_first else nullcontext():
+        team.wait()
         if run.status == "done":  # another training finished it while this one waited for the lock
             return run
         try:
-            with process.main_process_first():
-                data = data or prepare(experiment, progress)
+            data = data or prepare(experiment, progress)
             model = _descend(experiment, data, run, progress)
-            if process.is_main_process:
-                summary = evaluate(Trained(model, experiment, data, run))
-                run.write_summary(summary | {"audio_seconds": summary["audio_seconds"] * process.num_processes})
+            if team.is_first:
+                with processes.alone():
+                    run.write_summary(evaluate(Trained(model, experiment, data, run)))
                 run.mark("done")
-            process.wait_for_everyone()  # so that all of them see it done
+            team.wait()  # so that all of them see it done
         except Exception as error:
-            if process.is_main_process:
+            if team.is_first:
                 run.fail(error)
             raise
     return run

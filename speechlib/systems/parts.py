@@ -19,7 +19,7 @@ from types import ModuleType
 import torch
 from torch import Tensor, nn
 
-from .. import configs, runs
+from .. import configs, processes, runs
 from ..errors import BadFile, SpeechlibError, UnknownName
 from ..presets import Experiment
 from ..runs import Run
@@ -104,7 +104,9 @@ def assemble(model: nn.Module, run: Run, trained: list[Run], experiment: Experim
 
     Raises BadFile for a part that is of another model, or knows the statistics of other data.
     """
-    count(run)
+    writes = processes.here().is_first
+    if writes:
+        count(run)
     for path in dict.fromkeys((run.checkpoint, run.weights)):  # the last weights, then those to use
         whole: dict[str, Tensor] = {}
         for part in trained:
@@ -117,5 +119,6 @@ def assemble(model: nn.Module, run: Run, trained: list[Run], experiment: Experim
                     raise BadFile(part.path / path.name, f"knows other data than {trained[0].path}: {name} differs")
             whole |= tensors
         runs.load_weights(model, whole, run.path)
-        runs.save_model(path, model, run.system, step=run.step, experiment=run.experiment)
+        if writes:
+            runs.save_model(path, model, run.system, step=run.step, experiment=run.experiment)
     return model.eval()

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import torch
 
-from .. import cluster, configs, runs
+from .. import cluster, configs, processes, runs
 from ..cluster import Cluster
 from ..errors import SpeechlibError, UnknownName
 from ..presets import Experiment
@@ -31,8 +31,14 @@ def sweep(
     at a time as the `workers` of a cluster take.
 
     A run per experiment, in their order; one that is named twice is trained once. What is finished is not trained
-    again; one that fails is marked failed, with its reason, and stops no other.
+    again; one that fails is marked failed, with its reason, and stops no other. Raises SpeechlibError under `accelerate
+    launch`, whose processes train one model and stop together.
     """
+    if (count := processes.here().count) > 1:
+        raise SpeechlibError(
+            f"{count} processes were launched to train one model, this is a sweep: start it without `accelerate "
+            "launch` (--jobs trains several at a time), or launch its trainings one by one"
+        )
     named, data = list(experiments), {}
     keys = [runs.identity(configs.to_dict(experiment)) for experiment in named]
     distinct = dict(zip(keys, named))
