@@ -6,8 +6,19 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Properties are tried on the same examples each time, and no test depends on how busy the machine is. `make soak` draws
+# others, and as many as SPEECHLIB_EXAMPLES says.
+settings.register_profile(
+    "steady",
+    derandomize="SPEECHLIB_EXAMPLES" not in os.environ,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("steady")
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups

@@ -92,7 +92,7 @@ def test_a_streamed_header_is_not_a_truncation(tmp_path):
     assert len(audio.read(tmp_path / "piped.wav")[0]) == 8000
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 20_000), st.integers(0, 2**31), st.floats(5, 60))
 def test_trim_equals_librosa(n, seed, top_db):
     rng = np.random.default_rng(seed)

@@ -77,7 +77,7 @@ def test_every_crop_is_a_piece_of_its_utterance():
             assert batch.speaker[b] == u % 2
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**40),
     order=st.lists(st.integers(0, 50), min_size=1, max_size=12),

@@ -74,7 +74,7 @@ def test_codes_are_counted_like_vectors():
         min_size=1,
     )
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_equals_the_definition_and_stays_below_the_cap(rows):
     seconds = {name: 0.5 + k for k, name in enumerate(sorted(rows))} | {"nobody": 3.0}
     found = bitrate(rows, seconds)

@@ -47,7 +47,7 @@ def speak(features: torch.Tensor, speaker: str) -> np.ndarray:
 
 
 @given(arrays.arrays(np.float64, st.tuples(st.integers(1, 9), st.integers(1, 5)), elements=st.floats(-1e5, 1e5)))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_rows_come_back_to_six_decimals(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("rows") / "x.txt"
     embeddings.write(path, rows)

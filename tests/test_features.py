@@ -149,7 +149,7 @@ def test_frame_and_sample_counts_agree(config, samples, hop):
 
 
 @every_kind
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(samples=st.integers(1, 3_000))
 def test_any_length_gives_the_promised_shape(config, samples):
     found = extract(torch.linspace(-1, 1, samples), config)

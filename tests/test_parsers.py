@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from nbformat.v4 import new_code_cell, new_notebook, writes
 from scipy.io import savemat
@@ -115,7 +115,7 @@ def place(tmp_path_factory) -> Path:
 
 def tried(name: str, test: Callable) -> None:
     """Draws examples for `test`: fewer where a parser is slow."""
-    settings(often, max_examples=often.max_examples // SLOW.get(name, 1))(test)()
+    settings(max_examples=EXAMPLES // SLOW.get(name, 1))(test)()
 
 
 def attempt(parser: Parser, place: Path, content: bytes) -> None:
@@ -138,13 +138,7 @@ def test_the_example_is_read(known, place, name):
     known[name].read(path)
 
 
-EXAMPLES = os.environ.get("SPEECHLIB_EXAMPLES")
-often = settings(
-    max_examples=int(EXAMPLES or 150),
-    derandomize=not EXAMPLES,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+EXAMPLES = int(os.environ.get("SPEECHLIB_EXAMPLES", 150))
 SLOW = {"frames.mat": 10}  # times as long as others take: a process is started for each
 texts = st.text(st.sampled_from("0123456789.,:;- \t\n{}[]\"'#&*!|>%aeinotw=_\\\x00é"), max_size=200)
 
@@ -194,7 +188,7 @@ def test_what_chance_found(known, place, name, old, new, told):
         known[name].read(path)
 
 
-@often
+@settings(max_examples=EXAMPLES)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

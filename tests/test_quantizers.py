@@ -60,7 +60,7 @@ def source_rows(z):
 # --- nearest codes ---
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(1, 40), st.integers(1, 30), st.integers(1, 9), st.integers(0, 10_000))
 def test_nearest_equals_brute_force(n_rows, codebook_size, code_dim, seed):
     generator = torch.Generator().manual_seed(seed)

@@ -73,7 +73,7 @@ def test_frames_codes_and_decoder_lengths(n_frames, n_codes):
     assert model(x).prediction.shape == (2, 39, n_frames)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 100), st.integers(1, 5), st.sampled_from(DECODERS))
 def test_any_length_and_stride_comes_back(n_frames, stride, decoder):
     model = VQVAE(replace(SMALL, channels=4, stride=stride, decoder=decoder), 3, 5, 1).eval()
@@ -122,7 +122,7 @@ def sequential_jitter(z, replace_at, right):
     return out
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(1, 4), st.integers(1, 20), st.integers(0, 10_000))
 def test_jitter_equals_the_sequential_one(n_items, length, seed):
     generator = torch.Generator().manual_seed(seed)

@@ -64,7 +64,7 @@ def test_the_examples_of_the_source(phones, expected):
 PIECES = st.lists(st.tuples(st.sampled_from(["sil", "a", "b", "c"]), st.integers(1, 30)), min_size=1, max_size=8)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(PIECES, min_size=1, max_size=3), st.sampled_from(WIDTHS))
 def test_one_centred_window_of_w_frames_per_phone_that_is_no_silence(utterances, w):
     """Mistake 18 of the reference: windows of other lengths at the ends, w + 1 frames for even w, a second window for
