@@ -101,7 +101,7 @@ def grids(rows: Mapping[str, Sequence], titles: Sequence[str], seconds: float, t
 def reading(pages: Mapping[str, tuple], said: Mapping[str, np.ndarray] = {}) -> Figure:
     """A column per page {title: (grid (F, T), attention (T, L), letters)}: the grid, and below it how much of each
     letter every frame looks at. `said` {title: places (T,)}: the letter that each frame belongs to, where known."""
-    figure, axes = style.panels(2, len(pages), height=2.1, sharex=True)
+    figure, axes = style.panels(2, len(pages), height=2.4, sharex=True)
     for (above, below), (title, (grid, attention, letters)) in zip(axes.T, pages.items()):
         above.imshow(grid, aspect="auto", cmap="magma")
         above.set_title(title, fontsize=10)
@@ -111,8 +111,8 @@ def reading(pages: Mapping[str, tuple], said: Mapping[str, np.ndarray] = {}) -> 
             places = np.asarray(said[title])
             inside = places < len(letters)
             below.step(np.flatnonzero(inside), places[inside], where="mid", color="w", linewidth=1.4, label="said now")
-            below.legend(loc="lower right", fontsize=8)
+            below.legend(loc="lower right", fontsize=8, labelcolor="w")
         below.set(xlabel="frame", xlim=(-0.5, len(attention) - 0.5))
     axes[0, 0].set_ylabel("bin")
-    axes[1, 0].set_ylabel("letter looked at")
+    axes[1, 0].set_ylabel("letter")
     return figure
