@@ -324,6 +324,7 @@ class Executed:
 def test_notebooks(workspace, monkeypatch, kind):
     """It costs itself and what needs it; what comes after it, and all others, are executed."""
     monkeypatch.setattr(execution, "Process", Executed)
+    monkeypatch.setattr(workbook, "PACKAGE", workspace / "package")
     bad = workbook.Notebook("10_bad", folder=workspace)
     good, needs, after = (
         workbook.Notebook("00_good", folder=workspace),

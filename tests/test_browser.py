@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
@@ -91,6 +92,9 @@ def jupyterlab(root: Path, environment: dict[str, str], scratch: Path):
                     if server.poll() is not None or time.monotonic() > until:
                         pytest.fail((scratch / "server.log").read_text())
                     time.sleep(0.2)
+            for wrong in ("", "?token=", "?token=0"):  # the server gives nothing to who does not know its token
+                with pytest.raises(urllib.error.HTTPError, match="403"):
+                    urllib.request.urlopen(f"{address}/api/contents{wrong}", timeout=5)
             yield address, token
         finally:
             server.terminate()

@@ -400,7 +400,7 @@ def test_players_and_explorers_show_text_as_text(tmp_path, monkeypatch):
         (tmp_path / name / f"{stem}.txt").write_text(EVIL)
     (tmp_path / "rest.wav").write_text("")
     browser = widgets.corpus_browser(corpora.load("folder", tmp_path))
-    monkeypatch.setattr(test_widgets, "PHONES", (EVIL, EVIL + "1", "2", "3"))
+    monkeypatch.setattr(test_widgets, "PHONES", ("<img src=x>", "<svg onload=alert(1)>", "2", "3"))
     monkeypatch.setattr(test_widgets.TonePack, "speakers", [EVIL, "b"])
     monkeypatch.setattr(test_widgets.TonePack, "text", [EVIL] * 3)
     pack = test_widgets.TonePack()
