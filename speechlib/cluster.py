@@ -1,4 +1,4 @@
-"""A Dask cluster to work on: notebooks of a batch, trainings of a sweep, shards of a pack.
+"""A Dask cluster to work on: notebooks of a batch, trainings of a sweep, shards of a pack, scores of ABX.
 
     dask scheduler                                              # on one machine; it prints its address
     dask worker tcp://HOST:8786 --nworkers 4 --nthreads 1 --memory-limit 0     # on every machine, in this environment
@@ -110,6 +110,16 @@ class Cluster:
 
     def __exit__(self, *_) -> None:
         self.close()
+
+
+@contextmanager
+def executor(address: str):
+    """Yield the executor of the cluster at `address`, and None where that is empty: work is done here, then."""
+    if not address:
+        yield None
+        return
+    with Cluster(address) as workers, workers.executor() as found:
+        yield found
 
 
 def outcome(future) -> Any:

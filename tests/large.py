@@ -91,14 +91,15 @@ def main(folder: str, what: str, *sizes: str) -> None:
     place = Path(folder)
     for _ in travel(place / "first", utterances(place / "first" / "corpus", 200), SHORT):  # imports, tables, compilers
         pass
-    for size in sizes:
-        root = place / size / "corpus"
+    for k, size in enumerate(sizes):
+        here = place / f"{k}"
+        root = here / "corpus"
         if what == "hours":
             recording(root, float(size))
         else:
             utterances(root, int(size))
         seconds, peak, began = {}, {}, time.process_time()
-        for stage in travel(place / size, root, LONG if what == "hours" else SHORT):
+        for stage in travel(here, root, LONG if what == "hours" else SHORT):
             seconds[stage] = time.process_time() - began
             peak[stage] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
             began = time.process_time()
@@ -106,7 +107,7 @@ def main(folder: str, what: str, *sizes: str) -> None:
 
 
 def measured(folder: Path, what: str, *sizes: float) -> list[dict]:
-    """What a process of its own has to say, smaller sizes first: its memory only ever grows."""
+    """What a process of its own has to say of one size after the other; its memory only ever grows."""
     command = [sys.executable, __file__, str(folder), what, *map(str, sizes)]
     told = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
     return [json.loads(line) for line in told.splitlines()]

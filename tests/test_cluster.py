@@ -12,6 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import distributed
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from test_workbook import make, wait_for
@@ -19,6 +21,7 @@ from test_workbook import make, wait_for
 from speechlib import cluster, packs, presets, systems, workbook
 from speechlib.errors import SpeechlibError
 from speechlib.features import FeatureConfig
+from speechlib.systems import abx
 
 dask = [sys.executable, "-m", "dask"]
 
@@ -238,6 +241,31 @@ def test_a_pack_made_by_a_cluster_has_the_same_bytes(here, connected, one_voice,
     names = sorted(p.name for p in there.path.iterdir() if p.is_file())
     assert names == sorted(p.name for p in alone.path.iterdir() if p.is_file())
     assert all((there.path / name).read_bytes() == (alone.path / name).read_bytes() for name in names)
+
+
+def test_abx_on_a_cluster_gives_the_numbers_of_one_process(scheduler, workers):
+    """To the bit, those of missing triples too; whoever waits here only waits."""
+    rng = np.random.default_rng(0)
+    items = pd.DataFrame(
+        [(f"u{k % 6}", k // 6 / 10, k // 6 / 10 + 0.1, rng.choice([*"abc"]), "x", "y", "st"[k % 2]) for k in range(90)],
+        columns=["file", "onset", "offset", "phone", "previous", "next", "speaker"],
+    )
+    vectors = {f"u{k}": rng.standard_normal((151, 4)).astype(np.float32) for k in range(6)}
+    codes = {name: rng.integers(5, size=151) for name in vectors}
+    stages = {"z": abx.Stage(vectors, 100.0, 0.005, "angular"), "codes": abx.Stage(codes, 100.0, 0.005, "identical")}
+    one_voice = items[items["speaker"] == "s"]
+    for some in (items, one_voice):
+        alone = abx._compare(some, stages, "within", "zerospeech", 0, {})
+        with cluster.executor(scheduler) as executor:
+            there = abx._compare(some, stages, "within", "zerospeech", 0, {}, executor)
+        assert there.missing == alone.missing
+        pd.testing.assert_frame_equal(there.table, alone.table, check_exact=True)
+        for name, cells in alone.cells.items():
+            assert cells.keys() == there.cells[name].keys()
+            assert all(there.cells[name][mode].equals(cells[mode]) for mode in cells)
+    assert set(alone.missing) == {"across"}
+    with cluster.executor("") as executor:
+        assert executor is None
 
 
 def test_what_is_no_cluster_says_what_to_do(here, tmp_path):

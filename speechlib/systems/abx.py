@@ -2,9 +2,14 @@
 
 compared = abx.compare(trained)          # every stage of the model on its validation part
 compared.table                           # percent within and across speakers, beside the features it was given
+
+Each representation, within and across speakers, is scored by itself: an `executor`, such as that of a cluster, takes
+them at the same time, and the numbers are those of one process.
 """
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -105,6 +110,7 @@ def compare(
     context: str = "within",
     order: str = "zerospeech",
     seed: int = 0,
+    executor: Executor | None = None,
     **options,
 ) -> Compared:
     """ABX of all `stages`, and of `more` on the same utterances, on the phones of one part.
@@ -117,7 +123,7 @@ def compare(
     follow each other.
     """
     items = items_of(trained.data.pack, trained.data.split[part])
-    compared = _compare(items, stages(trained, part) | dict(more or {}), context, order, seed, options)
+    compared = _compare(items, stages(trained, part) | dict(more or {}), context, order, seed, options, executor)
     if not len(compared.errors):
         raise NoTriples(compared.missing["across"])
     return compared
@@ -129,6 +135,7 @@ def in_contexts(
     more: Mapping[str, Stage] | None = None,
     at_most: int | None = None,
     contexts: Sequence[str] = CONTEXTS,
+    executor: Executor | None = None,
 ) -> dict[str, Compared]:
     """`compare` in each context: "within", all triples; "any", with `at_most` tokens of a phone by a speaker, as all of
     them are very many.
@@ -143,21 +150,34 @@ def in_contexts(
         return {context: Compared({}, pd.DataFrame(), pd.DataFrame(), reasons) for context in contexts}
     compared, limits = stages(trained, part) | dict(more or {}), {"within": None, "any": at_most}
     return {
-        context: _compare(items, compared, context, "zerospeech", 0, {"max_size_group": limits[context]})
+        context: _compare(items, compared, context, "zerospeech", 0, {"max_size_group": limits[context]}, executor)
         for context in contexts
     }
 
 
 def _compare(
-    items: pd.DataFrame, compared: Mapping[str, Stage], context: str, order: str, seed: int, options: dict
+    items: pd.DataFrame,
+    compared: Mapping[str, Stage],
+    context: str,
+    order: str,
+    seed: int,
+    options: dict,
+    executor: Executor | None = None,
 ) -> Compared:
     units = {name: cut(items, stage.rows, stage.rate, first=stage.first) for name, stage in compared.items()}
+    asked = {
+        (mode, name): partial(score, units[name], mode, context, stage.distance, seed=seed, **options)
+        for mode in SPEAKERS
+        for name, stage in compared.items()
+    }
+    if executor is not None:
+        asked = {key: executor.submit(task).result for key, task in asked.items()}
     cells: dict[str, dict[str, pd.DataFrame]] = {name: {} for name in compared}
     missing = {}
     for mode in SPEAKERS:
         try:
-            for name, stage in compared.items():
-                cells[name][mode] = score(units[name], mode, context, stage.distance, seed=seed, **options)
+            for name in compared:
+                cells[name][mode] = asked[mode, name]()
         except NoTriples as error:
             missing[mode] = str(error)
     counts = pd.DataFrame({name: one.counts for name, one in units.items()}).T
