@@ -154,9 +154,11 @@ def train(experiment: Experiment, progress: Progress | None = None, data: Data |
     can mend.
     """
     run, team = runs.find(experiment), processes.here()
-    if team.first_says(run is not None and run.status == "done"):
+    done = run is not None and run.status == "done"
+    if not done:
+        _shareable(team, experiment)
+    if team.first_says(done):
         return run or runs.find(experiment)
-    _shareable(team, experiment)
     with team.first_before_others():
         run = runs.create(experiment)
     return _finish(run, experiment, progress, data)
