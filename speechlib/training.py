@@ -212,9 +212,16 @@ def freeze(model: nn.Module, names: Iterable[str]) -> None:
 
 
 def device_of(config: TrainingConfig) -> torch.device:
-    """The device that the config asks for. Raises SpeechlibError where this machine has none of the kind."""
-    if config.device == "auto":
-        return processes.here().device
+    """The device that the config asks for. Raises SpeechlibError where this machine has none of the kind, and where
+    several processes, which have one each, are to share it."""
+    team = processes.here()
+    if config.device in ("auto", str(team.device)):
+        return team.device
+    if team.count > 1:
+        raise SpeechlibError(
+            f"training.device is {config.device!r}, and {team.count} processes have a device each: leave it auto "
+            "(ACCELERATE_USE_CPU=1 before the launch takes CPU cores)"
+        )
     try:
         return torch.empty(0, device=config.device).device
     except (RuntimeError, AssertionError) as error:

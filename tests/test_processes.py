@@ -62,7 +62,8 @@ OTHERS = {
     "vqvae gradient": ("vqvae", "smoke", {"model.quantizer": "gradient", "training.accumulate": 2}),
     "vqvae gumbel": ("vqvae", "smoke", {"model.codebook_init": "normal", "model.quantizer": "gumbel"}),
     "vqvae softmax": ("vqvae", "smoke", {"model.codebook_init": "normal", "model.quantizer": "softmax"}),
-    "vqvae_wavenet": ("vqvae_wavenet", "smoke", PLAIN),
+    # no more codes than vectors: k-means would begin with some of them twice, and rounding choose between the two
+    "vqvae_wavenet": ("vqvae_wavenet", "smoke", PLAIN | {"model.codebook_size": 12}),
     "wae_gan": ("wae_gan", "smoke", PLAIN),
     "wavenet": ("wavenet", "smoke", {"training.n_frames": 60}),
     "wavenet_autoencoder": ("wavenet_autoencoder", "smoke_svq", {"model.jitter": 0.12, "model.token_dropout": 0.05}),
@@ -202,11 +203,11 @@ def curve(run: runs.Run) -> list[dict]:
     return [{name: value for name, value in line.items() if name != "seconds"} for line in lines]
 
 
-def assert_alike(found: list[dict], wanted: list[dict]) -> None:
+def assert_alike(found: list[dict], wanted: list[dict], rel: float = 1e-4) -> None:
     assert len(found) == len(wanted) > 0
     for one, other in zip(found, wanted):
         assert one.pop("part") == other.pop("part")
-        assert one == pytest.approx(other, rel=1e-4, abs=1e-5)
+        assert one == pytest.approx(other, rel=rel, abs=1e-5)
 
 
 # --- tests ---
@@ -273,7 +274,8 @@ def test_two_processes_have_the_curve_of_one(together, of_one, monkeypatch, name
     if source:  # the teacher or codec of both: another's codes would be another task
         shutil.copytree(source, runs.folder() / source.name)
     learn([name])
-    assert_alike(found, curve(runs.find(experiment(name))))
+    # whose samples are whitened by what it draws: one at the edge of a mu-law class may fall into the next
+    assert_alike(found, curve(runs.find(experiment(name))), rel=2e-3 if "vqvae_wavenet" in name else 1e-4)
 
 
 def test_all_processes_end_with_the_same_weights(together):
@@ -377,6 +379,13 @@ def test_a_batch_that_cannot_be_shared_is_refused_before_anything_begins(of_one,
     ):
         systems.train(experiment("vqvae"))
     assert not runs.folder().exists()
+
+
+def test_a_device_is_not_shared(monkeypatch):
+    monkeypatch.setattr(processes, "here", lambda: team(2))
+    assert training.device_of(training.TrainingConfig(device="cpu")).type == "cpu"
+    with pytest.raises(SpeechlibError, match="'cuda:1', and 2 processes have a device each: leave it auto"):
+        training.device_of(training.TrainingConfig(device="cuda:1"))
 
 
 def test_a_sweep_is_not_shared(monkeypatch):

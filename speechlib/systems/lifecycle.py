@@ -157,9 +157,10 @@ def train(experiment: Experiment, progress: Progress | None = None, data: Data |
     can mend.
     """
     run, team = runs.finished(experiment), processes.here()
+    if run is None:
+        _shareable(team, experiment)
     if team.first_says(run is not None):
         return run or runs.find(experiment)
-    _shareable(team, experiment)
     with team.first_before_others():
         run = runs.create(experiment)
     return _finish(run, experiment, progress, data)
