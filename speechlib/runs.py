@@ -335,6 +335,8 @@ def compare(runs: list[Run]):
     states = [{"status": run.status} | ({"reason": run.reason} if run.reason else {}) for run in runs]
     rows = [state | run.summary for state, run in zip(states, runs)]
     results = pandas.DataFrame(rows, index=settings.index)
+    if "reason" in results:
+        results.insert(1, "reason", results.pop("reason"))
     return pandas.concat([settings[differ], results], axis=1)
 
 
