@@ -32,7 +32,7 @@ bench: $(READY)  ## what is fast and what is not, against its target
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN) -m pytest tests/benchmarks --benchmark-enable \
 		--benchmark-json=outputs/benchmarks/latest.json
 
-soak: $(READY)  ## fifty kills at random moments, each of which must end as if nobody had killed it; files damaged at random; two processes for each system
+soak: $(READY)  ## fifty kills at random moments, files damaged at random, two processes for every system
 	OMP_NUM_THREADS=1 SPEECHLIB_KILLS=50 SPEECHLIB_EXAMPLES=1000 SPEECHLIB_PROCESSES=all \
 		$(BIN) -m pytest tests/test_kills.py tests/test_parsers.py tests/test_processes.py
 

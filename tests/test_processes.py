@@ -44,11 +44,12 @@ CASES = {
             "training.grad_clip": 0.05,
             "training.part": "each",
             "training.n_frames": 100,
+            "training.batch_size": 2,
             "model.layers": [2, 1],
         },
     ),
     # a batch of one cannot be shared by rows: whole batches are dealt out
-    "melnet dealt": ("melnet", "smoke", {"training.batch_size": 1, "training.accumulate": 4}),
+    "melnet dealt": ("melnet", "smoke", {"training.batch_size": 1, "training.accumulate": 2}),
 }
 OTHERS = {
     "adversarial_autoencoder": ("adversarial_autoencoder", "smoke", {"model.quantizer": "ema"}),
