@@ -16,6 +16,7 @@ import sys
 import time
 from pathlib import Path
 
+import pandas
 import pytest
 import safetensors.torch
 
@@ -112,6 +113,8 @@ def digests(outputs: Path) -> dict[str, str]:
         elif path.suffix == ".safetensors":
             tensors = safetensors.torch.load(content)  # beside them, what they were made by and when
             content = repr(sorted((key, str(t.dtype), t.tolist()) for key, t in tensors.items())).encode()
+        elif path.suffix == ".csv":  # the table of a sweep
+            content = pandas.read_csv(path).drop(columns=list(OF_THE_CLOCK), errors="ignore").to_csv().encode()
         elif path.suffix == ".json":
             content = json.dumps(_timeless(json.loads(content)), sort_keys=True).encode()
         kept[name] = hashlib.sha256(content).hexdigest()
