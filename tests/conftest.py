@@ -21,12 +21,10 @@ settings.register_profile(
 settings.load_profile("steady")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items):
+def pytest_itemcollected(item):
     """With several workers (-n 2 --dist loadgroup), one does all of a file, and one all that the smoke batch is for."""
-    for item in items:
-        group = "smoke batch" if "smoke_batch" in item.fixturenames else item.path.name
-        item.add_marker(pytest.mark.xdist_group(group))
+    group = "smoke batch" if "smoke_batch" in getattr(item, "fixturenames", ()) else item.path.name
+    item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")
