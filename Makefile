@@ -25,7 +25,7 @@ smoke: $(READY)  ## the same in a few minutes, with models too small to be any g
 	$(BIN) -m speechlib run --preset smoke --jobs 2
 
 test: $(READY)  ## every test: style, oracles, notebooks, a browser
-	$(BIN) -m pytest -n 2 --dist loadgroup
+	$(BIN) -m pytest -n 2
 
 bench: $(READY)  ## what is fast and what is not, against its target
 	mkdir -p outputs/benchmarks

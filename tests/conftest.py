@@ -21,10 +21,17 @@ settings.register_profile(
 settings.load_profile("steady")
 
 
-def pytest_itemcollected(item):
-    """With several workers (-n 2 --dist loadgroup), one does all of a file, and one all that the smoke batch is for."""
-    group = "smoke batch" if "smoke_batch" in getattr(item, "fixturenames", ()) else item.path.name
-    item.add_marker(pytest.mark.xdist_group(group))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """With several workers (`-n 2`) one does all of a file, and one both that are about the smoke batch."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = Path(nodeid.partition("::")[0]).name
+            return "smoke batch" if file in ("test_notebooks.py", "test_browser.py") else file
+
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")
