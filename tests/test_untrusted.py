@@ -434,3 +434,19 @@ def test_jupyterlab_is_started_with_its_token():
     makefile = (PACKAGE.parent / "Makefile").read_text()
     (started,) = re.findall(r"^\t.*-m jupyterlab.*$", makefile, re.M)
     assert not re.search("token|password|disable_check_xsrf|allow_origin|--ip|allow_remote", started)
+
+
+@pytest.mark.parametrize("kind", ["command", "url"])
+def test_a_manifest_runs_no_command_and_fetches_nothing(tmp_path, kind):
+    """lhotse would give the text to a shell, or open it, as soon as somebody asks for the wave."""
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.wav").write_bytes(bad_files.WAV)
+    lines = [json.dumps(cut.to_dict()) for cut in corpora.load("folder", tmp_path).cuts]
+    hostile = json.loads(lines[1])
+    (source,) = hostile["recording"]["sources"]
+    source |= {"type": kind, "source": f"touch {tmp_path}/harm"}
+    (tmp_path / "cuts.jsonl").write_text("\n".join([lines[0], json.dumps(hostile)]))
+    found = corpora.load("manifest", tmp_path / "cuts.jsonl")
+    assert [cut.id for cut in found.cuts] == ["a"]
+    assert f"has a source of type '{kind}': only files are read" in str(found.skipped)
+    assert not (tmp_path / "harm").exists()

@@ -232,6 +232,10 @@ def test_every_vocoder_that_there_is(data, run, monkeypatch):
     assert vocoding.trained_vocoders(other, data) == {}
 
 
+def refuse(_vocoder):
+    raise SpeechlibError("its checkpoint is gone")
+
+
 def test_features_are_heard_through_whoever_takes_them(trained, run, clip, monkeypatch):
     """A run of their own kind; bands that no vocoder was trained on by an inversion, and one is told which."""
     monkeypatch.setattr(pretrained, "names", lambda: ())
@@ -239,6 +243,11 @@ def test_features_are_heard_through_whoever_takes_them(trained, run, clip, monke
     said = vocoding.through(BANDS, say=lines.append)(clip.features)
     assert lines.pop() == f"heard through the flowavenet {run.name}"
     assert torch.equal(said, flowavenet.vocode(trained, clip.features, -1))
+    monkeypatch.setattr(vocoding, "_loaded", refuse)
+    vocoding.through(BANDS, say=lines.append)  # a damaged run is no reason to hear nothing
+    assert lines[0] == f"{run.name} is left out: its checkpoint is gone"
+    assert lines[1].startswith("no vocoder here takes")
+    lines.clear()
     other = replace(BANDS, n_mels=40)
     bands = features.extract(torch.from_numpy(clip.wave), other)
     said = vocoding.through(other, say=lines.append)(bands)

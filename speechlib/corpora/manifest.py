@@ -94,12 +94,13 @@ def _utterance(cut: "Cut", folder: Path) -> "Cut":
         raise BadFile(cut.id, "is a mixture, padding, or without a recording: only plain cuts are utterances")
     sources = []
     for source in cut.recording.sources:
-        if source.type == "file":
-            path = next((p for p in (folder / source.source, Path(source.source)) if p.is_file()), None)
-            if path is None:
-                raise BadFile(source.source, f"does not exist, neither as written nor under {folder}")
-            source = fastcopy(source, source=str(path.resolve()))
-        sources.append(source)
+        if source.type != "file":  # lhotse would run a "command" in a shell
+            reason = f"has a source of type {source.type!r}: only files are read, nothing is executed or fetched"
+            raise BadFile(cut.id, reason)
+        path = next((p for p in (folder / source.source, Path(source.source)) if p.is_file()), None)
+        if path is None:
+            raise BadFile(source.source, f"does not exist, neither as written nor under {folder}")
+        sources.append(fastcopy(source, source=str(path.resolve())))
     cut = fastcopy(cut, recording=fastcopy(cut.recording, sources=sources))
     said = cut.supervisions[0] if cut.supervisions else SupervisionSegment(cut.id, cut.recording_id, 0.0, cut.duration)
     tiers = {  # lhotse keeps times from the start of the recording in every part of it

@@ -121,8 +121,13 @@ def through(
         if _is_vocoder(one) and one.pack.sample_rate == config.sample_rate:
             (its,) = (c for c in one.pack.features if c.kind == one.frames("inputs"))
             if fits(config, its):
+                try:
+                    trained = _loaded(vocoder)
+                except SpeechlibError as error:  # damaged, or without its corpus
+                    say(f"{name} is left out: {error}")
+                    continue
                 say(f"heard through the {one.system} {name}")
-                return partial(_through, _loaded(vocoder), config)
+                return partial(_through, trained, config)
     say(f"no vocoder here takes {_told(config)}: heard through inversion.{inverted.__name__}")
     return lambda features: torch.as_tensor(inverted(features.cpu(), config))
 

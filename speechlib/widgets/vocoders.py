@@ -24,12 +24,19 @@ def vocoder_explorer(trained, part: str = "val", seconds: float = 1.5, temperatu
 
     kind, name = trained.experiment.inputs, trained.experiment.system
     pack, system = trained.data.pack, systems.SYSTEMS[name]
+    temperature = max(temperature, 0.05)  # without noise a student has nothing to shape
     choices, rate = [(title_of(pack, i), i) for i in part_of(trained, part)], pack.config.sample_rate
     frames, slider = max(2, round(seconds * pack.config_of(kind).frame_rate)), {"continuous_update": False}
     controls = {
         "utterance": ipywidgets.Dropdown(options=choices, description="utterance", layout=WIDE),
         "temperature": ipywidgets.FloatSlider(
-            temperature, min=0, max=1.2, step=0.05, description="temperature", readout_format=".2f", **slider
+            max(temperature, 0.05),
+            min=0.05,
+            max=1.2,
+            step=0.05,
+            description="temperature",
+            readout_format=".2f",
+            **slider,
         ),
         "seed": ipywidgets.IntSlider(0, min=0, max=20, description="seed", **slider),
     }
