@@ -1,8 +1,8 @@
 """Arrays of MATLAB files, read where a damaged one can do no harm."""
 
-import io
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -20,16 +20,18 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
     if not Path(path).is_file():
         raise BadFile(path, "does not exist")
     code = f"import sys; from {__name__} import _send; _send(sys.argv[1])"
-    alone = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True)
-    if alone.returncode:
-        told = alone.stderr.decode(errors="replace").strip().splitlines()[-1:] if alone.returncode > 0 else []
-        reason = told[0] if told else f"the process that read it died of signal {-alone.returncode}"
-        raise BadFile(path, f"is no MATLAB file, or cut short ({reason})")
-    try:
-        with np.load(io.BytesIO(alone.stdout), allow_pickle=False) as sent:
-            return {name.removeprefix(_MARK): array for name, array in sent.items()}
-    except ValueError as error:  # the process that read it was made to send something else
-        raise BadFile(path, f"is no MATLAB file, or cut short ({error})") from None
+    with tempfile.TemporaryFile() as sent:
+        alone = subprocess.run([sys.executable, "-c", code, str(path)], stdout=sent, stderr=subprocess.PIPE)
+        if alone.returncode:
+            told = alone.stderr.decode(errors="replace").strip().splitlines()[-1:] if alone.returncode > 0 else []
+            reason = told[0] if told else f"the process that read it died of signal {-alone.returncode}"
+            raise BadFile(path, f"is no MATLAB file, or cut short ({reason})")
+        sent.seek(0)
+        try:
+            with np.load(sent, allow_pickle=False) as arrays:
+                return {name.removeprefix(_MARK): array for name, array in arrays.items()}
+        except Exception as error:  # the process that read it was made to send something else, whatever that is
+            raise BadFile(path, f"is no MATLAB file, or cut short ({error})") from None
 
 
 _MARK = "array "  # before a name: `file` would be an argument of np.savez

@@ -155,7 +155,7 @@ def parameters(notebook: Notebook) -> dict[str, Parameter]:
     """
     found = {}
     for cell in _cells(notebook.path):
-        if "parameters" not in cell.metadata.get("tags", ()):
+        if "parameters" not in (cell.metadata.get("tags") or ()):
             continue
         for line in filter(None, map(str.strip, cell.source.splitlines())):
             try:
@@ -164,7 +164,7 @@ def parameters(notebook: Notebook) -> dict[str, Parameter]:
                     default = ast.literal_eval(statement.value)
                     hint = HINTS[statement.annotation.id]
                     found[statement.target.id] = Parameter(hint, default, line.partition("#")[2].strip())
-            except (SyntaxError, ValueError, AttributeError, KeyError):
+            except (SyntaxError, ValueError, TypeError, AttributeError, KeyError, RecursionError, MemoryError):
                 reason = "the parameters cell holds lines like `seed: int = 0  # what it is`, and nothing else"
                 raise BadFile(notebook.path, reason, line) from None
     return found
@@ -414,7 +414,7 @@ def _cells(path: Path) -> list:
         return cells
     except OSError as error:
         raise files.unopened(path, error) from None
-    except (ValueError, RecursionError, nbformat.ValidationError, AttributeError) as error:
+    except Exception as error:  # nbformat fails in as many ways as a notebook has fields
         raise BadFile(path, f"is no notebook ({error})") from None
 
 

@@ -133,6 +133,16 @@ GRID = 'File type = "ooTextFile"\nObject class = "TextGrid"\n\n0\n0.5\n<exists>\
 TIER = '"IntervalTier"\n"phones"\n0\n0.5\n{}\n{}\n'
 LEFT_OUT = "labels left out, recording kept: "
 LABELS = {
+    "fewer than no intervals": Kind(
+        "c.TextGrid",
+        '"ooTextFile" "TextGrid" 0 1 <exists> 3 "IntervalTier" "x" 0 -2 -2 9',
+        LEFT_OUT + "tier 'x' promises -2",
+    ),
+    "a million tiers": Kind(
+        "c.TextGrid",
+        '"ooTextFile" "TextGrid" 0 1 <exists> 1000000 "IntervalTier" "x" 0 1 0',
+        LEFT_OUT + "promises 1,000,000 tiers",
+    ),
     "a letter": Kind("c.phn", "what is this", f"{LEFT_OUT}expected `start end symbol`, found 'what is this' .line 1."),
     "two columns": Kind("c.phn", "0 800 sil\n800 1600\n", LEFT_OUT + r".* found '800 1600' \(line 2\)"),
     "another order of columns": Kind("c.phn", "sil 0 800\n", LEFT_OUT + r".* found 'sil 0 800' \(line 1\)"),
@@ -187,7 +197,9 @@ TABLES = {
     "other columns": Kind("metadata.csv", "colour,size\nred,3\n", "table left out: no line of it names a recording"),
     "a header alone": Kind("metadata.csv", HEADER, "table left out: no line of it names a recording"),
     "a quote mark that is never closed": Kind(
-        "metadata.csv", HEADER + 'a,ann,"one\n' + "b,bob,two\n" * 20_000, "field larger than .*quote mark that is never"
+        "metadata.csv",
+        HEADER + 'a,ann,"one\nb,bob,two\nc,ann,three\n',
+        "its last cell has no end.*quote mark that is never closed",
     ),
     "a comma in a text": Kind(
         "metadata.csv", ROWS + "d,eve,hello, you\n", "metadata.csv: d: has 4 cells, the header 3: is `,` in a text that"
@@ -371,6 +383,22 @@ NOTEBOOKS = {
     "a list": Kind("10_bad.ipynb", "[]", "10_bad.ipynb: is no notebook"),
     "a cell without source": Kind(
         "10_bad.ipynb", notebook("seed: int = 0").replace('"source"', '"sauce"'), "is no notebook .a cell has no source"
+    ),
+    "no cells": Kind(
+        "10_bad.ipynb", '{"cells": null, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}', "is no notebook"
+    ),
+    "a number of cells": Kind(
+        "10_bad.ipynb", '{"cells": 3, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}', "is no notebook"
+    ),
+    "metadata that are a list": Kind(
+        "10_bad.ipynb", notebook("x: int = 0").replace('"metadata": {}', '"metadata": []'), "is no notebook"
+    ),
+    "a version that is a letter": Kind(
+        "10_bad.ipynb", notebook("x: int = 0").replace('"nbformat_minor": 5', '"nbformat_minor": "x"'), "is no notebook"
+    ),
+    "a mapping that cannot be": Kind("10_bad.ipynb", notebook("x: dict = {[1]: 2}"), "the parameters cell holds lines"),
+    "a number of a thousand signs": Kind(
+        "10_bad.ipynb", notebook("x: int = " + "-" * 20_000 + "1"), "the parameters cell holds lines"
     ),
     "a parameter without its kind": Kind("10_bad.ipynb", notebook("x = 1"), ONLY.format("x = 1")),
     "a parameter that is computed": Kind("10_bad.ipynb", notebook("x: int = 1 + y"), ONLY.format("x: int = 1 . y")),

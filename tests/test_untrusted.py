@@ -130,10 +130,16 @@ def test_matlab_sends_arrays_and_nothing_else(tmp_path, monkeypatch):
     assert (found["a"] == np.eye(2)).all()
     sent = io.BytesIO()
     np.savez(sent, a=np.array([Harm(tmp_path / "harm")], object), allow_pickle=True)
-    done = SimpleNamespace(returncode=0, stderr=b"")
-    monkeypatch.setattr(matlab.subprocess, "run", lambda *arguments, **options: done)
-    for done.stdout in (sent.getvalue(), pickle.dumps(Harm(tmp_path / "harm"))):
-        with pytest.raises(BadFile, match="x.mat: is no MATLAB file.*(allow_pickle=False|pickled)"):
+    plain = io.BytesIO()
+    np.save(plain, np.eye(2))
+    for content in (sent.getvalue(), pickle.dumps(Harm(tmp_path / "harm")), b"", b"PK\x03\x04x", plain.getvalue()):
+
+        def run(_command, stdout, content=content, **_options):
+            stdout.write(content)
+            return SimpleNamespace(returncode=0, stderr=b"")
+
+        monkeypatch.setattr(matlab.subprocess, "run", run)
+        with pytest.raises(BadFile, match="x.mat: is no MATLAB file"):
             matlab.read(tmp_path / "x.mat")
     assert not (tmp_path / "harm").exists()
 

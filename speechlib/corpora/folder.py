@@ -68,6 +68,9 @@ def load(root: Path, name: str = "folder") -> Corpus:
     return assemble(name, utterances, skipped, f"{' '.join(AUDIO)} under {root}")
 
 
+_END = "\ufffe the end"  # a line of its own, unless a quote mark before it was never closed
+
+
 def read_table(path: Path) -> list[Row]:
     """The rows of a table in any of the shapes above. Raises BadFile where it is none of them."""
     try:
@@ -80,9 +83,12 @@ def read_table(path: Path) -> list[Row]:
     delimiter = max("|\t;,", key=lambda mark: sum(mark in line for line in lines[:50]))  # the first, where two tie
     quoting = csv.QUOTE_NONE if delimiter == "|" else csv.QUOTE_MINIMAL  # LJSpeech's texts hold single quote marks
     try:
-        cells = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter, quoting=quoting)]
+        rows = list(csv.reader([*lines, _END], delimiter=delimiter, quoting=quoting))
+        if rows.pop() != [_END]:
+            raise csv.Error("its last cell has no end")
     except csv.Error as error:
         raise BadFile(path, f"is no table of `{delimiter}` ({error}): a quote mark that is never closed?") from None
+    cells = [[cell.strip() for cell in row] for row in rows]
     columns, width = _columns(cells[0]), 0
     if columns:
         width, cells = len(cells[0]), cells[1:]

@@ -296,12 +296,14 @@ def _textgrid_tiers(path) -> list[tuple[str, list[Interval]]]:
         if tokens[:2] != ["ooTextFile", "TextGrid"]:
             raise BadFile(path, "does not begin like a TextGrid")
         size, at = int(tokens[5]), 6
+        if not 0 <= size <= len(tokens):
+            raise BadFile(path, f"promises {size:,} tiers, and the file ends before: truncated?")
         tiers = []
         for _ in range(size):
             kind, name, count = tokens[at], tokens[at + 1], int(tokens[at + 4])
             at += 5
             width = 3 if kind == "IntervalTier" else 2
-            if at + width * count > len(tokens):
+            if count < 0 or at + width * count > len(tokens):
                 raise BadFile(path, f"tier {name!r} promises {count} intervals and the file ends before: truncated?")
             if kind == "IntervalTier":
                 rows = (tokens[i : i + 3] for i in range(at, at + 3 * count, 3))
