@@ -70,6 +70,7 @@ def execute(job: Job, sockets: str) -> dict:
 
     record = {"status": "running", "cell": 0, "cells": 0, "exception": None}
     part = Path(job.record).with_suffix(".part.ipynb")
+    part.unlink(missing_ok=True)  # of an execution that was killed
     try:
         with files.full_disk_told(job.output):
             _papermill(job, part, record, sockets)
@@ -93,10 +94,11 @@ def execute(job: Job, sockets: str) -> dict:
             with files.atomic(job.page) as page:
                 page.write_text(_page(notebook, Path(job.source).stem), encoding="utf-8")
         except Exception as error:  # half a notebook, or no room for its page
-            record |= {"status": "failed"} | ({} if record["exception"] else {"exception": _told(error)})
+            if record["status"] == "done":
+                record |= {"status": "failed", "exception": _told(error)}
             logging.exception("not written")
-            if part.exists():  # half a notebook: an older one must not pass for it
-                Path(job.output).unlink(missing_ok=True)
+            for old in (job.page, *([job.output] if part.exists() else ())):  # must not pass for what was not written
+                Path(old).unlink(missing_ok=True)
         finally:
             part.unlink(missing_ok=True)
     bytes_per_unit = 1 if sys.platform == "darwin" else 1024

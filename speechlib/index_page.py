@@ -75,8 +75,13 @@ def manifest_of(path: Path) -> dict:
     kinds = {"name": str, "started": str, "versions": dict, "notebooks": dict}
     if not isinstance(manifest, dict) or not all(isinstance(manifest.get(key), kind) for key, kind in kinds.items()):
         raise BadFile(path, f"is not the manifest of a batch ({', '.join(kinds)}): delete it and run the batch again")
+    try:
+        datetime.fromisoformat(manifest["started"])
+    except ValueError as error:
+        raise BadFile(path, f"is damaged ({error}): delete it and run the batch again", "started") from None
     for name, entry in manifest["notebooks"].items():
-        if not isinstance(entry, dict) or "status" not in entry or Path(name).name != name:
+        whole = isinstance(entry, dict) and isinstance(entry.get("status"), str) and Path(name).name == name
+        if not whole or not isinstance(entry.get("seconds"), int | float | None):
             raise BadFile(path, "is damaged: delete it and run the batch again", name)
     return manifest | {"name": path.parent.name}
 

@@ -342,7 +342,7 @@ class _Batch:
         before = self.before.get(notebook.name, {})
         return (
             before.get("status") in ("done", "cached")
-            and before["fingerprint"] == self.fingerprints[notebook.name]
+            and before.get("fingerprint") == self.fingerprints[notebook.name]
             and all((self.folder / f"{notebook.name}.{kind}").exists() for kind in ("ipynb", "html"))
             and (not notebook.makes or _has_run(notebook.makes, self.given[notebook.name]))
             and before.get("read", []) == self.read(notebook)

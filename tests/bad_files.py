@@ -442,14 +442,25 @@ MANIFESTS = {
     "half of it": Kind("manifest.json", '{"name": "bad", "noteb', "truncated by a kill or a full disk"),
     "a list": Kind("manifest.json", "[]", "manifest.json: is not the manifest of a batch"),
     "without a beginning": Kind("manifest.json", '{"name": "bad"}', "manifest.json: is not the manifest of a batch"),
+    "another calendar": Kind(
+        "manifest.json",
+        '{"name": "bad", "started": "yesterday", "versions": {}, "notebooks": {}}',
+        r"manifest.json \(started\): is damaged .*'yesterday'",
+    ),
+    "a time that is a word": Kind(
+        "manifest.json",
+        '{"name": "bad", "started": "2026-01-02T03:04", "versions": {}, '
+        '"notebooks": {"00_a": {"status": "done", "seconds": "x"}}}',
+        r"manifest.json \(00_a\): is damaged: delete it",
+    ),
     "a notebook without its state": Kind(
         "manifest.json",
-        '{"name": "bad", "started": "2026", "versions": {}, "notebooks": {"00_a": {}}}',
+        '{"name": "bad", "started": "2026-01-02T03:04", "versions": {}, "notebooks": {"00_a": {}}}',
         r"manifest.json \(00_a\): is damaged: delete it",
     ),
     "a notebook that lies elsewhere": Kind(
         "manifest.json",
-        '{"name": "bad", "started": "2026", "versions": {}, "notebooks": {"../../x": {"status": "done"}}}',
+        '{"name": "bad", "started": "2026-01-02T03:04", "versions": {}, "notebooks": {"../../x": {"status": "done"}}}',
         r"manifest.json \(../../x\): is damaged: delete it",
     ),
 }

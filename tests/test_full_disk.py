@@ -285,8 +285,11 @@ def test_a_notebook_that_does_not_fit(workspace, package, monkeypatch):
     monkeypatch.setenv("IPYTHONDIR", str(workspace / "ipython"))  # history is a file that grows, too
     monkeypatch.setenv("JUPYTER_DATA_DIR", str(workspace / "jupyter"))
     long = make(workspace / "notebooks", "00_long", "print('x\\n' * 600_000)")
+    (workbook.folder("b") / "00_long.html").parent.mkdir(parents=True)
+    (workbook.folder("b") / "00_long.html").write_text("of a run before")
     with room(1_000_000):
         (entry,) = workbook.run("b", [long]).values()
+    assert not (workbook.folder("b") / "00_long.html").exists()
     assert entry["status"] == "failed"
     assert "00_long.ipynb could not be written, the disk is full" in entry["exception"]
     folder = workbook.folder("b")
