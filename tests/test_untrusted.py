@@ -456,3 +456,15 @@ def test_a_manifest_runs_no_command_and_fetches_nothing(tmp_path, kind):
     assert [cut.id for cut in found.cuts] == ["a"]
     assert f"has a source of type '{kind}': only files are read" in str(found.skipped)
     assert not (tmp_path / "harm").exists()
+
+
+def test_an_archive_with_a_password(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as file:
+        file.writestr("a.txt", "hello")
+    content = (tmp_path / "x.zip").read_bytes()
+    for mark, flag in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):  # the bit of encryption, in both headers
+        at = content.index(mark) + flag
+        content = content[:at] + bytes([content[at] | 1]) + content[at + 1 :]
+    (tmp_path / "x.zip").write_bytes(content)
+    with pytest.raises(BadFile, match="x.zip: cannot be unpacked .*password required"):
+        fetch.unpack(tmp_path / "x.zip", tmp_path / "into")

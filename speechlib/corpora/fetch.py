@@ -69,6 +69,8 @@ def unpack(archive: Path, into: Path) -> None:
         raise BadFile(archive, f"would write outside {into}, or what is no file ({error})") from None
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError) as error:
         raise BadFile(archive, f"is not a whole archive ({error})") from None
+    except RuntimeError as error:  # encrypted, or compressed in a way that is not known here
+        raise BadFile(archive, f"cannot be unpacked ({error})") from None
 
 
 class _Room:
