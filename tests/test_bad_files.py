@@ -125,7 +125,10 @@ def nobody():
     if os.geteuid():
         yield
         return
-    os.seteuid(65534)
+    try:
+        os.seteuid(65534)
+    except OSError as error:  # a container that knows root and nobody else
+        pytest.skip(f"cannot become nobody here ({error})")
     try:
         yield
     finally:

@@ -39,12 +39,12 @@ FULL = "could not be written, the disk is full .*: make room there, .*SPEECHLIB_
 @contextmanager
 def room(n_bytes: int):
     """No file can grow beyond so many bytes."""
-    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, most))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
     try:
         yield
     finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, most))
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def litter(root: Path) -> list[Path]:

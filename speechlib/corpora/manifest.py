@@ -38,7 +38,7 @@ def load(root: Path) -> Corpus:
                     cuts[cut.id] = cut
                 except BadFile as error:
                     skipped.append(Skipped(error.path, error.reason))
-        except BadFile as error:  # a line that is none: what stands before it is there
+        except BadFile as error:  # a line that is none: lhotse reads all of a file or nothing
             skipped.append(Skipped(error.path, error.reason))
     if not cuts:
         raise empty("manifest", f"cuts or recordings in {root}", skipped)
