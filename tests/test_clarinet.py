@@ -669,12 +669,16 @@ def test_a_term_that_is_not_finite_is_named(data, monkeypatch):
             "make 64 samples of a frame, .* a hop of 80",
         ),
         ({"training.frozen": ()}, r"training.frozen is \(\): 'teacher' must be in it"),
-        ({"source": None}, "needs `source`, the experiment of its teacher"),
     ],
 )
 def test_a_teacher_of_another_kind_is_refused(changes, words):
     with pytest.raises(SpeechlibError, match=words):
         systems.blank(tiny(**changes))
+
+
+def test_a_student_without_a_teacher_is_refused():
+    with pytest.raises(SpeechlibError, match="needs `source`, the experiment of its teacher"):
+        systems.blank(replace(tiny(), source=None))
 
 
 def test_a_teacher_at_another_rate_is_refused():
