@@ -245,8 +245,8 @@ def test_features_are_heard_through_whoever_takes_them(trained, run, clip, monke
     assert torch.equal(said, flowavenet.vocode(trained, clip.features, -1))
     monkeypatch.setattr(vocoding, "_loaded", refuse)
     vocoding.through(BANDS, say=lines.append)  # a damaged run is no reason to hear nothing
-    assert lines[0] == f"{run.name} is left out: its checkpoint is gone"
-    assert lines[1].startswith("no vocoder here takes")
+    assert f"{run.name} is left out: its checkpoint is gone" in lines
+    assert lines[-1].startswith("no vocoder here takes")
     lines.clear()
     other = replace(BANDS, n_mels=40)
     bands = features.extract(torch.from_numpy(clip.wave), other)
