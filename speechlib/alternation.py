@@ -96,12 +96,13 @@ def alternate(
                         journal.write(step, "validation", found)
                         best.note(step, found, average.weights())
                     training.heard(listen, model, average, step, config)
+                    stop = stop or (team.count == 1 and bool(interrupted))
                     if step % config.checkpoint_every == 0 or step == config.steps or stop:
                         journal.check()
                         training.keep(run, model, optimizer, average, usage, best, step, journal.seconds())
                     if progress:
                         progress(step, config.steps, journal.text)
-                if stop and step < config.steps:
+                if stop:
                     team.wait()
                     raise KeyboardInterrupt
     except Exception as error:

@@ -126,6 +126,8 @@ class Team(NamedTuple):
 
     def first_says(self, value: bool) -> bool:
         """What the first process says, to all: of what may change while they look."""
+        if self.count == 1:  # whoever only opens a finished run has no use for a device
+            return value
         said = torch.tensor(value, device=self.device)
         self.agree({"said": said})
         return bool(said)
@@ -172,7 +174,8 @@ def alone() -> Iterator[None]:
 class Interruption:
     """Inside `with`, SIGINT and SIGTERM are noted, so that a step can be ended and kept; a later Ctrl-C interrupts it.
 
-    In a thread other than the main one nothing is noted: signals go elsewhere.
+    One that came and that nobody has looked at raises KeyboardInterrupt at the end. In a thread other than the main one
+    nothing is noted, as signals go elsewhere; nor is one that this process was started to ignore.
     """
 
     def __init__(self):
@@ -184,12 +187,16 @@ class Interruption:
 
     def __enter__(self) -> "Interruption":
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+            for number in (signal.SIGINT, signal.SIGTERM):
+                if signal.getsignal(number) not in (signal.SIG_IGN, None):  # None: of another language's making
+                    self._before[number] = signal.signal(number, self._note)
         return self
 
-    def __exit__(self, *_error) -> None:
+    def __exit__(self, kind, *_error) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if self and kind is None:
+            raise KeyboardInterrupt
 
     def _note(self, number: int, _frame) -> None:
         now = time.monotonic()

@@ -8,7 +8,8 @@ is weights, their average and the optimiser's state, all plain tensors.
 
 On several devices (`accelerate launch -m speechlib train ...`) each process has its share of every batch, gradients are
 averaged, and the first process writes: what is learned is the same (see `processes`). An interruption (SIGINT, SIGTERM)
-ends with the step that is under way, and with a checkpoint.
+ends with the step that is under way (of several processes, that comes after what the first writes), and with a
+checkpoint.
 """
 
 import hashlib
@@ -175,12 +176,13 @@ def descend(
                     heard(listen, model, average, step, config)
                     if usage.counts and (step % epoch == 0 or step == config.steps):
                         journal.codes(step, step / epoch, usage.counts)
+                    stop = stop or (team.count == 1 and bool(interrupted))  # several have agreed, and keep to it
                     if step % config.checkpoint_every == 0 or step == config.steps or stop:
                         journal.check()
                         keep(run, model, optimizer, average, usage, best, step, journal.seconds())
                     if progress:
                         progress(step, config.steps, journal.text)
-                if stop and step < config.steps:
+                if stop:
                     team.wait()  # for the checkpoint: a launcher ends those that are left when one is gone
                     raise KeyboardInterrupt
     except Exception as error:

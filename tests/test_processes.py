@@ -3,6 +3,7 @@
 `make test` shares a few trainings that differ in kind, `make soak` those of all systems (SPEECHLIB_PROCESSES=all).
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -78,42 +80,50 @@ LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--
 
 def experiment(name: str, steps: int = STEPS):
     system, preset, changes = SHARED[name]
-    common = {"precision": "fp32", "steps": steps, "log_every": 1, "validate_every": 50, "checkpoint_every": 50}
-    small = {f"training.{key}": value for key, value in common.items()} | {"training.validate_batches": 1}
+    common = {"device": "cpu", "precision": "fp32", "steps": steps, "log_every": 1, "validate_batches": 1}
+    common |= {"validate_every": 50, "checkpoint_every": 50}
+    small = {f"training.{key}": value for key, value in common.items()}
     return presets.get(system, preset, "folder", changes=small | changes)
 
 
 # --- what the launched processes do: `told` names the work ---
 
 
-def learn(names, stop: str = "", go_on: str = "") -> dict[str, dict[str, str]]:
-    """Train each, and stop one after four of its steps; the fingerprint of every model that this process came out with.
+def halt(at: int):
+    """A progress that asks this process to stop when so many steps are done."""
+
+    def progress(done: int, of: int, _text: str = "") -> None:
+        if done == at and of == 8:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    return progress
+
+
+def learn(names, stop: str = "", go_on: str = "", at: int = 4) -> list[str]:
+    """Train each, and stop one after `at` of its steps; a fingerprint of what each model was whenever all processes
+    were to agree on the weights: before they did.
 
     What a run is judged by is left out: it is not shared, and takes longer than these trainings.
     """
-    found: dict[str, str] = {}
-    descend, judge = systems.lifecycle._descend, systems.lifecycle.evaluate
+    found: list[str] = []
+    agree, judge = processes.Team.agree, systems.lifecycle.evaluate
 
-    def noted(experiment, data, run, progress):
-        model = descend(experiment, data, run, progress)
-        found[str(run.path.relative_to(runs.folder()))] = systems.coded.fingerprint(model)
-        return model
+    def noted(self, *states):
+        for state in states:
+            found.append(hashlib.sha256(b"".join(t.detach().numpy().tobytes() for t in state.values())).hexdigest())
+        agree(self, *states)
 
-    def halt(done: int, of: int, _text: str = "") -> None:
-        if of == 8 and done == 4:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    systems.lifecycle._descend, systems.lifecycle.evaluate = noted, lambda trained: {}
+    processes.Team.agree, systems.lifecycle.evaluate = noted, lambda trained: {}
     try:
         for name in names:
             systems.train(experiment(name))
         if stop:
             with pytest.raises(KeyboardInterrupt):
-                systems.train(experiment(stop, 8), halt)
+                systems.train(experiment(stop, 8), halt(at))
         if go_on:
             systems.train(experiment(go_on, 8))
     finally:
-        systems.lifecycle._descend, systems.lifecycle.evaluate = descend, judge
+        processes.Team.agree, systems.lifecycle.evaluate = agree, judge
     return found
 
 
@@ -183,19 +193,37 @@ def launch(folder: Path, voices: Path, work: dict) -> subprocess.CompletedProces
     script.write_text(
         f"import sys\nfrom pathlib import Path\nimport test_processes\ntest_processes.told(Path({str(folder)!r}))\n"
     )
-    return subprocess.run(
-        [*LAUNCH, "--main_process_port", "0", str(script)],
+    running = begin([str(script)], folder, voices)
+    try:
+        output, errors = running.communicate(timeout=1500 if ALL else 240)
+    finally:
+        end(running)
+    return subprocess.CompletedProcess(running.args, running.returncode, output, errors)
+
+
+def begin(command: list[str], folder: Path, voices: Path) -> subprocess.Popen:
+    """Two processes of it, and their launcher, in a session of their own."""
+    return subprocess.Popen(
+        [*LAUNCH, "--main_process_port", "0", *command],
         env=_environment(folder, voices),
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=1500 if ALL else 240,
+        start_new_session=True,
     )
+
+
+def end(running: subprocess.Popen) -> None:
+    """Nothing of a launch outlives its test."""
+    with suppress(ProcessLookupError):
+        os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
 
 
 def _environment(folder: Path, voices: Path) -> dict[str, str]:
     path = os.pathsep.join([os.path.dirname(__file__), os.path.dirname(os.path.dirname(__file__))])
     places = {"SPEECHLIB_DATA": str(voices), "SPEECHLIB_OUTPUTS": str(folder / "outputs")}
-    return os.environ | places | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    return os.environ | places | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
 def curve(run: runs.Run) -> list[dict]:
@@ -264,6 +292,16 @@ def test_layers_of_one_process_are_those_of_torch():
     assert torch.equal(shares.even(torch.tensor(0)), torch.tensor(1))
 
 
+def test_a_sum_over_processes_has_no_second_derivative():
+    """It would be zero, and a penalty on a slope would count for nothing."""
+    x = torch.ones(2, requires_grad=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shares.dist, "all_reduce", lambda values: None)
+        (slope,) = torch.autograd.grad(shares._Sum.apply(x * x).square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        slope.sum().backward()
+
+
 @pytest.mark.parametrize("name", SHARED)
 def test_two_processes_have_the_curve_of_one(together, of_one, monkeypatch, name):
     with monkeypatch.context() as patch:
@@ -279,10 +317,10 @@ def test_two_processes_have_the_curve_of_one(together, of_one, monkeypatch, name
     assert_alike(found, curve(runs.find(experiment(name))), rel=2e-3 if "vqvae_wavenet" in name else 1e-4)
 
 
-def test_all_processes_end_with_the_same_weights(together):
+def test_all_processes_have_the_same_weights_before_they_agree_on_them(together):
     first, second = (json.loads((together / f"{rank}.json").read_text()) for rank in range(2))
     assert first == second
-    assert len(first) >= len(SHARED)
+    assert len(first) >= 3 * len(SHARED)  # at the beginning with their average, and at the end
 
 
 def test_only_the_first_process_writes(of_two):
@@ -330,10 +368,31 @@ def test_an_interruption_is_a_checkpoint_and_changes_nothing(of_one, monkeypatch
     assert all(torch.equal(one[name], other[name]) for name in one.keys() | other.keys())
 
 
+@pytest.mark.parametrize("name", ["vqvae", "wgan"])
+@pytest.mark.parametrize("at", ["in", "after"])
+def test_an_interruption_of_the_last_step_is_obeyed(of_one, monkeypatch, name, at):
+    """While it is under way or when it is done: what would come next, another tier or training, does not begin."""
+    if at == "after":
+        learn([], stop=name, at=8)
+    else:
+        update = training.Average.update
+
+        def told(self, step):
+            update(self, step)
+            if step == 8:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(training.Average, "update", told)
+            learn([], stop=name, at=-1)
+    run = runs.find(experiment(name, 8))
+    assert (run.status, run.step) == ("interrupted", 8)
+    learn([], go_on=name)
+    assert runs.find(experiment(name, 8)).status == "done"
+
+
 def test_one_process_that_fails_ends_the_others(voices, tmp_path, monkeypatch):
-    begun = time.monotonic()
     done = launch(tmp_path / "failing", voices, {"names": ["vqvae"], "fail": 1})
-    assert time.monotonic() - begun < 120
     assert done.returncode != 0
     assert "this process has met a batch that it cannot read" in done.stderr
     monkeypatch.setenv("SPEECHLIB_OUTPUTS", str(tmp_path / "failing" / "outputs"))
@@ -346,18 +405,16 @@ def test_the_command_line_with_two_processes_ends_a_step_when_it_is_told_to(voic
     """SIGTERM to the launcher, which passes it on: a checkpoint, and soon an end."""
     changes = {"steps": 100_000, "log_every": 1, "checkpoint_every": 100_000, "validate_every": 100_000}
     sets = [word for key, value in changes.items() for word in ("--set", f"training.{key}={value}")]
-    command = [*LAUNCH, "-m", "speechlib", "train", "vqvae", "--preset", "smoke", "--corpus", "folder", *sets]
-    command[len(LAUNCH) : len(LAUNCH)] = ["--main_process_port", "0"]
-    running = subprocess.Popen(command, env=_environment(tmp_path, voices), stderr=subprocess.PIPE, text=True)
+    command = ["-m", "speechlib", "train", "vqvae", "--preset", "smoke", "--corpus", "folder", *sets]
+    running = begin(command, tmp_path, voices)
     try:
-        for _ in range(600):
-            if any((tmp_path / "outputs").glob("runs/*/metrics.jsonl")) or running.poll() is not None:
-                break
+        while not any((tmp_path / "outputs").glob("runs/*/metrics.jsonl")):
+            assert running.poll() is None, running.communicate()[1][-2000:]
             time.sleep(0.2)
         running.send_signal(signal.SIGTERM)
         _, errors = running.communicate(timeout=60)
     finally:
-        running.kill()
+        end(running)
     (folder,) = (tmp_path / "outputs" / "runs").glob("vqvae-*")
     run = runs.open(folder)
     assert run.status == "interrupted", errors[-2000:]
@@ -440,13 +497,51 @@ def test_a_launch_without_its_processes_is_noticed(monkeypatch):
 
 def test_a_later_interrupt_does_not_wait(monkeypatch):
     monkeypatch.setattr(processes, "_ECHO", 0.0)
+    before = signal.getsignal(signal.SIGINT)
+    seen = []
+    with pytest.raises(KeyboardInterrupt):
+        interrupt_twice(seen)
+    assert seen == [False, True]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def interrupt_twice(seen: list[bool]) -> None:
     with processes.Interruption() as interrupted:
-        assert not interrupted
-        os.kill(os.getpid(), signal.SIGINT)
-        assert interrupted
-        with pytest.raises(KeyboardInterrupt):
+        for _ in range(2):
+            seen.append(bool(interrupted))
             os.kill(os.getpid(), signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        seen.append("went on")
+
+
+def test_an_interruption_that_nobody_looked_at_is_raised_at_the_end():
+    with pytest.raises(KeyboardInterrupt), processes.Interruption():
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_an_error_says_more_than_an_interruption():
+    def interrupted_and_wrong():
+        with processes.Interruption():
+            os.kill(os.getpid(), signal.SIGTERM)
+            raise SpeechlibError("loss is nan")
+
+    with pytest.raises(SpeechlibError, match="loss is nan"):
+        interrupted_and_wrong()
+
+
+def test_what_a_process_was_started_to_ignore_it_ignores(monkeypatch):
+    """As the shell does for what it starts in the background, and nohup."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with processes.Interruption() as interrupted:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert not interrupted
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_one_process_asks_nobody_and_no_device():
+    assert processes.Team(0, 1, torch.device("cuda")).first_says(True) is True
 
 
 def test_what_one_process_does_alone_waits_for_nobody():

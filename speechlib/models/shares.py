@@ -16,6 +16,7 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 
 class Share(NamedTuple):
@@ -102,6 +103,7 @@ def dropout(x: Tensor, p: float, training: bool, whole_channels: bool = False) -
     if not training or p == 0:
         return x
     shape = (*x.shape[:2], *[1] * (x.ndim - 2)) if whole_channels else tuple(x.shape)
+    # of ones, for one process too: which value is dropped would depend on how x happens to lie in memory
     return x * drawn(lambda shape: F.dropout(torch.ones(shape, device=x.device, dtype=x.dtype), p), shape)
 
 
@@ -164,5 +166,6 @@ class _Sum(torch.autograd.Function):
         return values
 
     @staticmethod
+    @once_differentiable  # a second derivative would be zero here, and nothing would say so
     def backward(_context, gradient: Tensor) -> Tensor:
         return _Sum.forward(None, gradient)
