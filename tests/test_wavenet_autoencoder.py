@@ -382,6 +382,8 @@ def test_a_gaussian_bottleneck_has_its_kl_and_gives_the_mean_in_evaluation():
     )
     assert bottleneck(z_e).losses["kl"].item() == pytest.approx(expected.sum(1).mean().item(), rel=1e-5)
     assert torch.equal(bottleneck(z_e).z_q, mean)
+    wide = torch.cat([mean, torch.full_like(mean, 200.0)], dim=1)  # whose deviation is more than a float32 holds
+    assert torch.equal(bottleneck(wide).z_q, mean)
     torch.manual_seed(0)
     many = bottleneck.train()(z_e[:1, :, :1].expand(20_000, -1, -1)).z_q
     torch.testing.assert_close(many.mean(0), mean[0, :, :1], atol=0.05, rtol=0.05)

@@ -7,6 +7,7 @@ its own; or not at all, as a vector or as a Gaussian. `make_quantizer` makes the
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -148,8 +149,8 @@ class Quantizer(nn.Module):
         return perplexity(codes, self.codebook_size)
 
 
-class _NearestCode(Quantizer):
-    """What the siblings that choose the nearest code share. `losses` is theirs."""
+class _NearestCode(Quantizer, ABC):
+    """What the siblings that choose the nearest code share."""
 
     def __init__(self, init: str, source_layout: bool):
         super().__init__()
@@ -175,9 +176,9 @@ class _NearestCode(Quantizer):
         z_q = e_k.detach() + (rows - rows.detach())  # the value is e_k to the bit, the gradient that of z_e
         return Quantized(z_q.view(laid_out.shape).permute(back), codes.view(batch, length), losses)
 
+    @abstractmethod
     def losses(self, rows: Tensor, codes: Tensor, e_k: Tensor) -> dict[str, Tensor]:
         """Rows z_e (N, D), their codes (N,) and code vectors (N, D) -> what encoder and codebook learn from."""
-        raise NotImplementedError
 
     @torch.no_grad()
     def _start(self, rows: Tensor) -> None:
@@ -394,8 +395,9 @@ class GaussianBottleneck(nn.Module):
     def forward(self, z_e: Tensor) -> Quantized:
         mean, log_var = z_e.float().chunk(2, dim=1)
         kl = 0.5 * (mean.square() + log_var.exp() - 1 - log_var).sum(1).mean()
-        noise = shares.drawn(torch.randn, mean.shape, device=mean.device) if self.training else 0
-        z_q = mean + noise * (0.5 * log_var).exp()
+        z_q = mean
+        if self.training:
+            z_q = mean + shares.drawn(torch.randn, mean.shape, device=mean.device) * (0.5 * log_var).exp()
         return Quantized(z_q, None, {"kl": kl})
 
     @property
