@@ -56,7 +56,7 @@ def flatten(config, prefix: str = "") -> dict[str, Any]:
 
 
 def _replace(config, changes: dict[tuple[str, ...], Any], prefix: str):
-    """A copy with fields replaced by their paths; those within a field after the field itself."""
+    """A copy with fields replaced by their paths, later ones after earlier ones; those of one field together."""
     fields = {f.name for f in dataclasses.fields(config)} if dataclasses.is_dataclass(config) else set()
     own, within = {}, {}
     for (name, *rest), value in changes.items():
@@ -66,6 +66,7 @@ def _replace(config, changes: dict[tuple[str, ...], Any], prefix: str):
             within.setdefault(name, {})[tuple(rest)] = value
         else:
             own[name] = typed(_hints(type(config))[name], value, f"{prefix}{name}")
+            within.pop(name, None)  # the later one counts
     for name, inner in within.items():
         own[name] = _replace(own.get(name, getattr(config, name)), inner, f"{prefix}{name}.")
     return dataclasses.replace(config, **own) if own else config

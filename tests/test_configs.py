@@ -86,6 +86,9 @@ def test_dotted_names_reach_every_field_and_nothing_else():
     config = configs.override(Outer(), {"inner.size": 9, "name": "b", "inner.shape": [5]})
     assert config == Outer(name="b", inner=Inner(9, 0.5, (5,)))
     assert Outer().inner.size == 4  # the original stays
+    whole = {"size": 7, "rate": 0.25}
+    assert configs.override(Outer(), {"inner.size": 9, "inner": whole}) == Outer(inner=Inner(7, 0.25))  # the later one
+    assert configs.override(Outer(), {"inner": whole, "inner.size": 9}) == Outer(inner=Inner(9, 0.25))
     for name in ("inner.sise", "iner.size", "inner.size.more", "name.size", ""):
         with pytest.raises(UnknownName):
             configs.override(Outer(), {name: 1})
