@@ -94,6 +94,9 @@ def test_what_was_given_moves_the_window_too(tier):
         ([[0, 5]], "symbols 0 to 5"),
         ([[0, -2]], "symbols -2 to 0"),
         ([[NOTHING, NOTHING]], "at least one symbol each"),
+        ([[0, NOTHING, 1]], "-1 behind the end and nowhere else"),
+        ([0, 1], r"text of shape \(2,\): wanted \(B, L\), at least one symbol each"),
+        ([[]], r"text of shape \(1, 0\)"),
         (None, "needs a text"),
     ],
 )

@@ -53,11 +53,14 @@ class Reader(nn.Module):
     def read(self, text: Tensor) -> Tensor:
         """Letters as they stand among others, (B, L, H), zeros behind the end. Raises SpeechlibError for an empty text
         and for symbols that nobody knows."""
-        length = (text != NOTHING).sum(1)
-        if text.ndim != 2 or not length.all() or int(text.max()) >= self.n_symbols or int(text.min()) < NOTHING:
+        if text.ndim != 2 or not text.numel():
+            raise SpeechlibError(f"text of shape {tuple(text.shape)}: wanted (B, L), at least one symbol each")
+        ended, length = text == NOTHING, (text != NOTHING).sum(1)
+        goes_on = bool((ended[:, :-1] & ~ended[:, 1:]).any())
+        if goes_on or not length.all() or int(text.max()) >= self.n_symbols or int(text.min()) < NOTHING:
             raise SpeechlibError(
-                f"text {tuple(text.shape)} with symbols {int(text.min())} to {int(text.max())}: wanted (B, L), at "
-                f"least one symbol each, of 0 to {self.n_symbols - 1}, {NOTHING} behind the end"
+                f"text {tuple(text.shape)} with symbols {int(text.min())} to {int(text.max())}: wanted at least one "
+                f"symbol each, of 0 to {self.n_symbols - 1}, {NOTHING} behind the end and nowhere else"
             )
         packed = pack_padded_sequence(
             self.letters(text.clamp(min=0)), length.cpu(), batch_first=True, enforce_sorted=False
