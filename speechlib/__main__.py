@@ -90,8 +90,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("sweep", metavar="FILE.yml|SET")
     experiment(command, None)
     command.add_argument("--jobs", type=int, help="trainings at a time (default: 1; a cluster takes one per worker)")
-    command.add_argument("--best", default="lowest:loss", metavar="lowest:NUMBER|highest:NUMBER",
-                         help="which run is marked, by a number of the summaries (default: lowest:loss)")  # fmt: skip
+    command.add_argument("--best", metavar="lowest:NUMBER|highest:NUMBER",
+                         help="which run is marked, by a number of the summaries (lowest:loss)")  # fmt: skip
     command.add_argument("--cluster", metavar="tcp://HOST:PORT", help="train on the workers of a Dask cluster")
 
     command = add(_again, "print the command that trains a run again, on this or another machine")
@@ -262,15 +262,17 @@ def _sweep(options) -> int:
         experiments = presets.expand(replace(sweep, **{key: value for key, value in given.items() if value}))
     if options.cluster and options.jobs is not None:
         raise SpeechlibError(f"--jobs {options.jobs} is of this machine: a cluster trains as many as it has workers")
-    how, _, by = options.best.partition(":")
+    how, _, by = (options.best or "lowest:loss").partition(":")
     if how not in ("lowest", "highest") or not by:
         raise SpeechlibError(f"--best wants lowest:NUMBER or highest:NUMBER, got {options.best!r}")
     distinct = {runs.identity(configs.to_dict(one)): one for one in experiments.values()}
-    done = sum(run is not None and run.status == "done" for run in map(runs.find, distinct.values()))
+    done = sum(systems.sweeps.finished_run(one) is not None for one in distinct.values())
     print(f"{len(distinct):,} trainings, {done:,} of them done", flush=True)
     with _cluster(options.cluster) as workers:
         found = systems.sweep(distinct.values(), options.jobs or 1, training.bar(), workers)
-    code, best = _report(found, Path(options.sweep).stem), systems.best(found, by, how == "highest")
+    code, best = _report(found, Path(options.sweep).stem), []
+    if options.best or any(by in run.summary for run in found if run.status == "done"):
+        best = systems.best(found, by, how == "highest")
     for run in best:
         tie = f" (one of {len(best)} that are equal)" if len(best) > 1 else ""
         print(f"best, by its {how} {by}, {run.summary[by]:.4g}{tie}: {run.name}\n  {_command(run)}")

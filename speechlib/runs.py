@@ -82,8 +82,11 @@ class Run:
 
     def fail(self, error: Exception) -> None:
         """Mark it failed, with the reason. Where the disk is too full to say so it counts as interrupted."""
+        step = 0  # of a status that is damaged: the next training finds its checkpoint
+        with suppress(BadFile):
+            step = self.step
         with suppress(FullDisk):
-            self.mark("failed", reason=str(error) or type(error).__name__)
+            self.mark("failed", step, str(error) or type(error).__name__)
 
     @property
     def checkpoint(self) -> Path:

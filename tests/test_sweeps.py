@@ -121,12 +121,39 @@ def test_the_best_run_is_that_of_the_number_asked_for(workspace):
         systems.best(made, "nim")
 
 
+def test_a_run_whose_status_is_damaged_fails_by_itself_and_goes_on_the_next_time(workspace, capsys):
+    sweep = {"preset": "smoke", "corpus": "folder", "changes": SMALL, "grid": {"seed": [0, 1]}}
+    (workspace / "seeds.yml").write_text(json.dumps(sweep))
+    assert main(["sweep", str(workspace / "seeds.yml")]) == 0
+    damaged = runs.list_runs()[0]
+    (damaged.path / "status.json").write_text('{"status": ')
+    capsys.readouterr()
+    assert main(["sweep", str(workspace / "seeds.yml")]) == 1
+    assert "2 trainings, 1 of them done" in capsys.readouterr().out
+    assert (damaged.status, damaged.step) == ("failed", 0)
+    assert "status.json: is not JSON" in damaged.reason
+    assert main(["sweep", str(workspace / "seeds.yml")]) == 0
+    assert damaged.status == "done"
+
+
+def test_nothing_is_marked_by_a_loss_that_no_run_has(workspace, capsys, monkeypatch):
+    """As where tiers are trained one by one; asked for by name it is missed."""
+    monkeypatch.setattr(systems, "sweep", lambda *_: with_summaries({"nmi": 0.5}, {"nmi": 0.3}))
+    sweep = {"preset": "smoke", "corpus": "folder", "grid": {"seed": [0, 1]}}
+    (workspace / "seeds.yml").write_text(json.dumps(sweep))
+    assert main(["sweep", str(workspace / "seeds.yml")]) == 0
+    assert "best" not in capsys.readouterr().out
+    assert main(["sweep", str(workspace / "seeds.yml"), "--best", "lowest:loss"]) == 2
+    assert "unknown number of these runs 'loss'" in capsys.readouterr().err
+
+
 def test_the_command_of_a_run_says_all_that_differs_from_its_preset():
     """Fields that only fit together too, and what builds on nothing where its preset builds on something."""
     prior = presets.get("prior", "smoke", "folder", seed=3)
     changes = {"training.learning_rate": 1e-5, "split.parts": {"train": 0.5, "val": 0.5}, "source.model.jitter": 0.25}
     changed = [configs.override(prior, changes), replace(presets.get("melnet", "paper"), source=None)]
     changed += [replace(presets.get("vae", "smoke"), source=presets.get("vae", "demo"))]
+    changed += [replace(prior, source=presets.get("vqvae_wavenet", "smoke", "folder"))]  # of another system
     changed += presets.named_set(presets.MELNET_TIERS, "demo").values()
     changed += presets.named_set("vq29-mfcc39", "smoke", "folder").values()
     for experiment in changed:

@@ -85,7 +85,7 @@ def command(experiment: Experiment) -> str:
         words += ["--seed", str(experiment.seed)]
     base = configs.flatten(placed(base, place.name, place.root))
     leaves = configs.flatten(experiment)
-    if experiment.source and "source.system" not in base:  # it is said as a whole
+    if experiment.source and base.get("source.system") != experiment.source.system:  # it is said as a whole
         leaves = {name: value for name, value in leaves.items() if not name.startswith("source.")}
         leaves["source"] = configs.to_dict(experiment.source)
     for name, value in leaves.items():

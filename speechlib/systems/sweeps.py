@@ -11,7 +11,7 @@ import torch
 
 from .. import cluster, configs, processes, runs
 from ..cluster import Cluster
-from ..errors import SpeechlibError, UnknownName
+from ..errors import BadFile, SpeechlibError, UnknownName
 from ..presets import Experiment
 from ..runs import Run
 from ..training import Progress
@@ -43,7 +43,7 @@ def sweep(
     keys = [runs.identity(configs.to_dict(experiment)) for experiment in named]
     distinct = dict(zip(keys, named))
     experiments = list(distinct.values())
-    finished = {i: run for i, run in enumerate(map(runs.find, experiments)) if run and run.status == "done"}
+    finished = {i: run for i, run in enumerate(map(finished_run, experiments)) if run}
     unfinished = [experiment for i, experiment in enumerate(experiments) if i not in finished]
     for key, experiment in {_data_of(experiment): experiment for experiment in unfinished}.items():
         with suppress(SpeechlibError):  # packed and read once, here; what cannot be had, its runs will say
@@ -90,6 +90,14 @@ def sweep(
             if workers is not None:
                 workers.close()  # what is under way there is not wanted any more, and nobody waits for it
             raise
+
+
+def finished_run(experiment: Experiment) -> Run | None:
+    """The run of this experiment if it is done; of one whose status is damaged nobody knows."""
+    run = runs.find(experiment)
+    with suppress(BadFile):
+        return run if run is not None and run.status == "done" else None
+    return None
 
 
 def best(found: Iterable[Run], by: str = "loss", highest: bool = False) -> list[Run]:
