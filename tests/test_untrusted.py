@@ -1,6 +1,7 @@
 """Files that somebody put on the internet to do harm: nothing in them is executed, fills a disk, leaves its folder."""
 
 import ast
+import gzip
 import hashlib
 import io
 import json
@@ -186,7 +187,7 @@ def test_parameters_of_a_notebook_are_literals(tmp_path):
 
 
 def tarred(path: Path, *members: tarfile.TarInfo, content: bytes = b"x") -> Path:
-    with tarfile.open(path, "w:gz") as file:
+    with tarfile.open(path, "w:gz" if path.suffix == ".gz" else "w") as file:
         for member in members:
             member.size = len(content) if member.isreg() else 0
             file.addfile(member, io.BytesIO(content) if member.isreg() else None)
@@ -257,7 +258,7 @@ def test_a_bomb_is_put_out(tmp_path, monkeypatch, kind):
         tarred(path, member("zeros"), content=zeros)
     with pytest.raises(BadFile, match=rf"bomb.{kind}: is a bomb: [\d,]+ bytes that would unpack to 8,388,608 or more"):
         fetch.unpack(path, tmp_path / "into")
-    assert sum(one.stat().st_size for one in (tmp_path / "into").rglob("*") if one.is_file()) == 0
+    assert [*(tmp_path / "into").iterdir()] == []
 
 
 def test_a_zip_that_lies_about_its_sizes(tmp_path):
@@ -269,7 +270,36 @@ def test_a_zip_that_lies_about_its_sizes(tmp_path):
     path.write_bytes(path.read_bytes().replace(size, lie))
     with pytest.raises(BadFile, match="liar.zip: is not a whole archive .*CRC"):
         fetch.unpack(path, tmp_path / "into")
-    assert (tmp_path / "into/zeros").stat().st_size <= 100
+    assert [*(tmp_path / "into").iterdir()] == []
+
+
+@pytest.mark.parametrize("kind", ["tar", "tar.gz"])
+def test_a_tar_with_a_damaged_header_is_not_taken_for_a_shorter_one(tmp_path, kind):
+    """tarfile ends there, as if it were the end; and what was there before stays as it was."""
+    path = tarred(tmp_path / "x.tar", *map(member, "abcde"))
+    blocks = bytearray(path.read_bytes())
+    third = 2 * 2 * tarfile.BLOCKSIZE
+    assert blocks[third : third + 1] == b"c"
+    blocks[third + 148 : third + 156] = b"\xff" * 8  # its checksum
+    path = tmp_path / f"damaged.{kind}"
+    path.write_bytes(gzip.compress(blocks) if kind == "tar.gz" else blocks)
+    (tmp_path / "into").mkdir()
+    (tmp_path / "into/a").write_text("before")
+    with pytest.raises(BadFile, match="is damaged: no member follows the first 2"):
+        fetch.unpack(path, tmp_path / "into")
+    assert [(one.name, one.read_text()) for one in (tmp_path / "into").iterdir()] == [("a", "before")]
+
+
+def test_an_archive_is_unpacked_over_what_is_there(tmp_path):
+    into = tmp_path / "into"
+    (into / "deep").mkdir(parents=True)
+    (into / "deep/kept").write_text("kept")
+    (into / "deep/a").write_text("old")
+    path = tarred(tmp_path / "x.tar", member("deep", tarfile.DIRTYPE), member("deep/a"), content=b"new")
+    fetch.unpack(path, into)
+    assert (into / "deep/kept").read_text() == "kept"
+    assert (into / "deep/a").read_text() == "new"
+    assert [one.name for one in into.iterdir()] == ["deep"]
 
 
 # -- downloads ---------------------------------------------------------------------------------------------------------

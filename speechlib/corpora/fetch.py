@@ -4,6 +4,7 @@ import hashlib
 import lzma
 import shutil
 import tarfile
+import tempfile
 import urllib.error
 import urllib.request
 import zipfile
@@ -44,33 +45,44 @@ def fetch(url: str, sha256: str, root: Path, into: Path, progress: Progress | No
 
 
 def unpack(archive: Path, into: Path) -> None:
-    """Everything in a .zip or .tar.* below `into`.
+    """Everything in a .zip or .tar.* below `into`: all of it, or nothing.
 
     Raises BadFile for a member that would land elsewhere or is no file, and for more bytes than an archive of this size
     can mean; FullDisk where there is no room for them.
     """
     into.mkdir(parents=True, exist_ok=True)
-    room = _Room(archive)
+    aside, room = Path(tempfile.mkdtemp(dir=into, prefix=".unpacking.")), _Room(archive)
     try:
         with full_disk_told(into):
             if zipfile.is_zipfile(archive):
                 with zipfile.ZipFile(archive) as file:
                     for member in file.infolist():
-                        if not (into / member.filename).resolve().is_relative_to(into.resolve()):
+                        if not (aside / member.filename).resolve().is_relative_to(aside.resolve()):
                             raise BadFile(archive, f"would write outside {into}", member.filename)
                         room.take(member.file_size)
-                        file.extract(member, into)
+                        file.extract(member, aside)
             else:
                 with tarfile.open(archive) as file:
                     for member in file:  # one by one: of a compressed archive nobody knows the sizes before
                         room.take(member.size)
-                        file.extract(member, into, filter="data")  # no absolute names, .., links to elsewhere, devices
+                        file.extract(member, aside, filter="data")  # no absolute names, .., links to elsewhere, devices
+                    file.fileobj.seek(file.offset)  # tarfile takes a damaged header for the end, which is zeros
+                    if file.fileobj.read(tarfile.BLOCKSIZE).strip(b"\0"):
+                        raise BadFile(archive, f"is damaged: no member follows the first {len(file.getmembers()):,}")
+            for path in sorted(aside.rglob("*")):  # folders before what lies in them
+                place = into / path.relative_to(aside)
+                if path.is_dir() and not path.is_symlink():
+                    place.mkdir(exist_ok=True)
+                else:
+                    path.replace(place)
     except tarfile.FilterError as error:
         raise BadFile(archive, f"would write outside {into}, or what is no file ({error})") from None
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError) as error:
         raise BadFile(archive, f"is not a whole archive ({error})") from None
     except RuntimeError as error:  # encrypted, or compressed in a way that is not known here
         raise BadFile(archive, f"cannot be unpacked ({error})") from None
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 class _Room:
