@@ -101,6 +101,9 @@ def execute(job: Job, sockets: str) -> dict:
                 Path(old).unlink(missing_ok=True)
         finally:
             part.unlink(missing_ok=True)
+    else:  # what an older execution has left must not pass for this one's
+        for old in (job.output, job.page):
+            Path(old).unlink(missing_ok=True)
     bytes_per_unit = 1 if sys.platform == "darwin" else 1024
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * bytes_per_unit  # of the kernel: the largest child
     return record | {"peak_memory": peak}

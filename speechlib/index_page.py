@@ -72,7 +72,7 @@ def pictures(name: str, folder: Path) -> list[Path]:
 def manifest_of(path: Path) -> dict:
     """What a batch says of itself. Raises BadFile where that cannot be read."""
     manifest = files.read_json(path)
-    kinds = {"name": str, "started": str, "versions": dict, "notebooks": dict}
+    kinds = {"name": str, "started": str, "git": str | None, "versions": dict, "notebooks": dict}
     if not isinstance(manifest, dict) or not all(isinstance(manifest.get(key), kind) for key, kind in kinds.items()):
         raise BadFile(path, f"is not the manifest of a batch ({', '.join(kinds)}): delete it and run the batch again")
     try:

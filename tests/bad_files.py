@@ -442,6 +442,11 @@ MANIFESTS = {
     "half of it": Kind("manifest.json", '{"name": "bad", "noteb', "truncated by a kill or a full disk"),
     "a list": Kind("manifest.json", "[]", "manifest.json: is not the manifest of a batch"),
     "without a beginning": Kind("manifest.json", '{"name": "bad"}', "manifest.json: is not the manifest of a batch"),
+    "a commit that is a number": Kind(
+        "manifest.json",
+        '{"name": "bad", "started": "2026-01-02T03:04:05+00:00", "git": 3, "versions": {}, "notebooks": {}}',
+        "manifest.json: is not the manifest of a batch",
+    ),
     "another calendar": Kind(
         "manifest.json",
         '{"name": "bad", "started": "yesterday", "versions": {}, "notebooks": {}}',

@@ -17,7 +17,7 @@ import pytest
 from nbformat.sign import NotebookNotary
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from speechlib import index_page, workbook
+from speechlib import execution, index_page, workbook
 from speechlib.errors import SpeechlibError, UnknownName
 from speechlib.workbook import Notebook
 
@@ -92,6 +92,18 @@ def test_a_dead_kernel_and_a_timeout_are_told_apart(outcomes):
     assert "kernel was killed" in entries["20_dead"]["exception"]
     assert entries["30_slow"]["exception"] == "took longer than 4 s"
     assert entries["30_slow"]["seconds"] < 40
+
+
+def test_what_was_there_before_does_not_pass_for_what_could_not_begin(workspace):
+    """A notebook that cannot be executed at all leaves the notebook and page of nobody."""
+    source = make(workspace / "notebooks", "00_gone", "print(1)")
+    source.path.write_text("no notebook any more")
+    results = [workspace / f"00_gone.{end}" for end in ("ipynb", "html", "json")]
+    for result in results:
+        result.write_text("of an older execution")
+    job = execution.Job(str(source.path), *map(str, results), {}, 4)
+    assert execution.execute(job, str(workspace))["status"] == "failed"
+    assert not any(result.exists() for result in results[:2])
 
 
 def test_what_needs_a_failed_notebook_is_not_run_and_says_why(outcomes):
