@@ -75,7 +75,7 @@ def test_crops_of_codes_are_pieces_of_utterances(trained):
 
 
 def test_utterances_are_encoded_once_and_a_damaged_file_again(trained, codec, monkeypatch, places):
-    (path,) = (places[0] / "codes").glob("*.safetensors")
+    (path,) = (places[0] / "codes").glob(f"*-{trained.data.pack.codec}.safetensors")
     assert path.name == f"{codec.data.pack.path.name}-{coded.fingerprint(codec.model)}.safetensors"
     encoded = []
     monkeypatch.setattr(coded, "encode", lambda *asked: encoded.append(asked) or systems.encode(*asked))
@@ -91,7 +91,7 @@ def test_utterances_are_encoded_once_and_a_damaged_file_again(trained, codec, mo
 
 def test_one_codebook_is_learned(codec):
     sliced = configs.override(codec.experiment, {"model.slices": [10, 6]})
-    with pytest.raises(SpeechlibError, match=r"has 2 codebooks \(model.slices \(10, 6\)\): a prior learns one"):
+    with pytest.raises(SpeechlibError, match=r"has 2 codebooks \(model.slices \(10, 6\)\): what reads codes reads one"):
         coded.code_pack(codec._replace(experiment=sliced))
 
 

@@ -64,7 +64,7 @@ def generate(
     config = model.config
     if not model.sizes["n_condition"]:
         raise SpeechlibError("a model without a condition says nothing in particular: model.reverse(model.draw(n))")
-    check_condition(condition, model.sizes["n_condition"])
+    check_condition(condition, model.n_channels)
     if not condition.isfinite().all():
         raise SpeechlibError("the condition is not finite: is there a NaN in the features?")
     if chunk < 1:

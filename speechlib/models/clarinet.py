@@ -142,12 +142,13 @@ class ClariNet(nn.Module):
     `teacher` is part of the module and of its checkpoints, which need no other file.
     """
 
-    def __init__(self, config: ClariNetConfig, n_condition: int, n_speakers: int = 0):
+    def __init__(self, config: ClariNetConfig, n_condition: int, n_speakers: int = 0, n_codes: int = 0):
         super().__init__()
         if not n_condition:
             raise SpeechlibError("noise alone is no speech: ClariNet needs a condition (n_condition above 0)")
-        self.config, self.sizes = config, {"n_condition": n_condition, "n_speakers": n_speakers}
-        self.teacher = WaveNet(config.teacher, n_condition, n_speakers)
+        self.config = config
+        self.sizes = {"n_condition": n_condition, "n_speakers": n_speakers, "n_codes": n_codes}
+        self.teacher = WaveNet(config.teacher, n_condition, n_speakers, n_codes)
         self.flows = nn.ModuleList(WaveNet(flow, n_condition, n_speakers) for flow in config.flows)
 
     @property

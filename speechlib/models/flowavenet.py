@@ -28,7 +28,7 @@ from . import shares
 from .convolutions import check_condition, conv, convolved
 from .excitation import Envelope, Filters, held, whiten
 from .speakers import vectors_of
-from .standardise import Standardise, UnitRange
+from .standardise import reader
 from .upsampling import Context, Transposed
 
 _EPS = 1e-4  # joins the deviation of ActNorm: silence has none, and 1 / 0 is where other ports became NaN
@@ -261,19 +261,21 @@ class FloWaveNet(nn.Module):
     """wave (B, S), condition (B, n_condition, T), speaker (B,) -> latents and log density; `reverse` goes back.
 
     S is a multiple of `config.squeeze` and lies between (T - 1) hop and T hop. Sizes of 0 mean no condition, no
-    speakers.
+    speakers. With n_codes the condition is codes (B, 1, T) of so many, whose vectors have n_condition numbers.
     """
 
-    def __init__(self, config: FloWaveNetConfig, n_condition: int = 0, n_speakers: int = 0):
+    def __init__(self, config: FloWaveNetConfig, n_condition: int = 0, n_speakers: int = 0, n_codes: int = 0):
         super().__init__()
         if bool(config.speaker_dim) != bool(n_speakers):
             raise SpeechlibError(f"{n_speakers} speakers with vectors of size {config.speaker_dim}: both or none")
         for name in ("speaker_dim", "condition_channels", "context_channels", "envelope"):
             if getattr(config, name) and not n_condition:
                 raise SpeechlibError(f"{name} {getattr(config, name)} is about a condition, and this model has none")
-        self.config, self.sizes = config, {"n_condition": n_condition, "n_speakers": n_speakers}
-        # the condition comes as it is measured; standardised it is the same until `fit`
-        self.inputs = UnitRange() if config.unit_condition else Standardise(n_condition)
+        if n_codes and config.envelope:
+            raise SpeechlibError("codes have no envelope: draw bands from them (model.draw_channels), or envelope=0")
+        self.config = config
+        self.sizes = {"n_condition": n_condition, "n_speakers": n_speakers, "n_codes": n_codes}
+        self.inputs = reader(config.unit_condition, n_condition, n_codes)
         self.context = Context(n_condition, config.context_channels) if config.context_channels else None
         self.speakers = nn.Embedding(n_speakers, config.speaker_dim) if n_speakers else None
         if self.speakers is not None:
@@ -423,7 +425,12 @@ class FloWaveNet(nn.Module):
     def _fits(self, n_samples: int, condition: Tensor | None) -> None:
         """Raises SpeechlibError for a length that does not divide, or a condition that is not this model's."""
         self._divides(n_samples)
-        check_condition(condition, self.sizes["n_condition"], self.config.hop, n_samples)
+        check_condition(condition, self.n_channels, self.config.hop, n_samples)
+
+    @property
+    def n_channels(self) -> int:
+        """Channels of the condition."""
+        return 1 if self.sizes["n_codes"] else self.sizes["n_condition"]
 
 
 def noise(n_samples: int, n: int = 1, temperature: float = 1.0, seed: int = 0) -> Tensor:

@@ -1,4 +1,7 @@
-"""Features with mean 0 and deviation 1 inside the model: a checkpoint carries its own statistics. Or in [0, 1]."""
+"""What a model reads, in the units that it learns in: a checkpoint carries its own statistics.
+
+Features with mean 0 and deviation 1, or in [0, 1]; and codes as the vectors that they stand for.
+"""
 
 import math
 
@@ -49,3 +52,40 @@ class UnitRange(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return ((20 / math.log(10) * x + 80) / 100).clamp(0, 1)
+
+
+class CodeVectors(nn.Module):
+    """Codes (B, 1, L) -> the vectors of their codec's codebook (B, D, L), standardised. All zeros until `fit`."""
+
+    def __init__(self, n_codes: int, code_dim: int):
+        super().__init__()
+        self.register_buffer("codebook", torch.zeros(n_codes, code_dim))
+        self.standardise = Standardise(code_dim)
+
+    def fit(self, codebook: Tensor, codes: Tensor) -> "CodeVectors":
+        """Take the codebook (K, D) of a codec, and the statistics of what it makes of the training part, codes (N,)."""
+        if codebook.shape != self.codebook.shape:
+            raise SpeechlibError(f"a codebook {tuple(codebook.shape)} for a model of {tuple(self.codebook.shape)}")
+        self.codebook.copy_(codebook)
+        shares = torch.bincount(codes.cpu(), minlength=len(codebook)).double()[:, None] / len(codes)
+        vectors = codebook.cpu().double()
+        mean = (shares * vectors).sum(0)
+        self.standardise.fit(mean, (shares * (vectors - mean).square()).sum(0).sqrt())
+        return self
+
+    def forward(self, codes: Tensor) -> Tensor:
+        if codes.is_floating_point():
+            raise SpeechlibError(f"this model reads codes (B, 1, L), whole numbers, not {codes.dtype}")
+        if codes.device.type == "cpu" and not 0 <= codes.min() <= codes.max() < len(self.codebook):
+            found = f"{int(codes.min())} to {int(codes.max())}"
+            raise SpeechlibError(f"codes run from {found}, the codebook has {len(self.codebook)}: is this its codec?")
+        return self.standardise(self.codebook[codes[:, 0]].transpose(1, 2))
+
+
+def reader(unit_range: bool, n_condition: int, n_codes: int = 0) -> nn.Module:
+    """What a vocoder's condition goes through: bands as they are measured, until `fit`; or `n_codes` codes."""
+    if n_codes and unit_range:
+        raise SpeechlibError("unit_condition is about log-mel bands: codes have no range")
+    if n_codes:
+        return CodeVectors(n_codes, n_condition)
+    return UnitRange() if unit_range else Standardise(n_condition)

@@ -25,7 +25,7 @@ from .distributions import Distribution, Gaussian, LogisticMixture, MuLaw
 from .excitation import Emphasis, Envelope, Filters, held, whiten
 from .shares import Dropout
 from .speakers import vectors_of
-from .standardise import Standardise, UnitRange
+from .standardise import reader
 from .upsampling import Context, Smoothed, Transposed
 
 OUTPUTS = ("mu_law", "logistic", "gaussian")
@@ -192,14 +192,18 @@ class Layer(nn.Module):
 class WaveNet(nn.Module):
     """wave (B, S), condition (B, n_condition, T), speaker (B,) -> parameters (B, P, S) of `self.distribution`.
 
-    S lies between (T - 1) hop and T hop. Sizes of 0 mean no condition, no speakers.
+    S lies between (T - 1) hop and T hop. Sizes of 0 mean no condition, no speakers. With n_codes the condition is codes
+    (B, 1, T) of so many, whose vectors have n_condition numbers.
     """
 
-    def __init__(self, config: WaveNetConfig, n_condition: int = 0, n_speakers: int = 0):
+    def __init__(self, config: WaveNetConfig, n_condition: int = 0, n_speakers: int = 0, n_codes: int = 0):
         super().__init__()
         if bool(config.speaker_dim) != bool(n_speakers):
             raise SpeechlibError(f"{n_speakers} speakers with vectors of size {config.speaker_dim}: both or none")
-        self.config, self.sizes = config, {"n_condition": n_condition, "n_speakers": n_speakers}
+        if n_codes and config.envelope:
+            raise SpeechlibError("codes have no envelope: draw bands from them (model.draw_channels), or envelope=0")
+        self.config = config
+        self.sizes = {"n_condition": n_condition, "n_speakers": n_speakers, "n_codes": n_codes}
         self.distribution = config.distribution
         gates, post = config.n_layers * config.gate_channels, config.skip_channels
         width = gates + post if config.condition_post else gates
@@ -209,8 +213,7 @@ class WaveNet(nn.Module):
         # one product for all layers, cut into pieces: rows [0, G) are layer 0's, the last may be the output stage's
         biased = config.condition_bias
         self.condition = conv(n_condition, width, 1, config.weight_norm, bias=biased) if n_condition else None
-        # the condition comes as it is measured; standardised it is the same until `fit`
-        self.inputs = UnitRange() if config.unit_condition else Standardise(n_condition)
+        self.inputs = reader(config.unit_condition, n_condition, n_codes)
         self.context = (
             Context(n_condition, config.context_channels) if n_condition and config.context_channels else None
         )
@@ -313,7 +316,12 @@ class WaveNet(nn.Module):
 
     def check(self, condition: Tensor | None, n_samples: int | None = None) -> None:
         """Raises SpeechlibError for a condition that is not this model's, or not of n_samples."""
-        check_condition(condition, self.sizes["n_condition"], self.config.hop, n_samples)
+        check_condition(condition, self.n_channels, self.config.hop, n_samples)
+
+    @property
+    def n_channels(self) -> int:
+        """Channels of the condition."""
+        return 1 if self.sizes["n_codes"] else self.sizes["n_condition"]
 
     def conditions(self, condition: Tensor | None, speaker: Tensor | None, n_samples: int) -> list[Tensor | None]:
         """What each layer's gate gets (B, G, N), each column for as many samples; last, the output stage's (B, K, N).

@@ -9,6 +9,7 @@ from .. import configs, corpora, timit_mat
 from ..errors import UnknownName
 from . import (
     clarinet,
+    coded,
     flowavenet,
     melnet,
     prior,
@@ -24,8 +25,8 @@ from . import (
 from .experiment import CorpusConfig, Experiment
 
 PRESETS: dict[str, dict[str, Experiment]] = {
-    "clarinet": clarinet.PRESETS,
-    "flowavenet": flowavenet.PRESETS,
+    "clarinet": clarinet.PRESETS | coded.CLARINET,
+    "flowavenet": flowavenet.PRESETS | coded.FLOWAVENET,
     "melnet": melnet.PRESETS,
     "prior": prior.PRESETS,
     "recogniser": recogniser.PRESETS,
@@ -35,7 +36,7 @@ PRESETS: dict[str, dict[str, Experiment]] = {
     "wae": wae.PRESETS,
     "wae_gan": wae.GAN_PRESETS,
     "wgan": wgan.PRESETS,
-    "wavenet": wavenet.PRESETS,
+    "wavenet": wavenet.PRESETS | coded.WAVENET,
     "wavenet_autoencoder": wavenet_autoencoder.PRESETS,
     "adversarial_autoencoder": wavenet_autoencoder.ADVERSARIAL_PRESETS,
 }

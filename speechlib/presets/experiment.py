@@ -63,7 +63,7 @@ class Experiment:
     inputs: str  # what the model reads: a kind of features, or "wave"
     targets: str  # what it is to give: a kind of features, or "wave"
     seed: int = 0  # of weights, batches and noise
-    source: Experiment | None = None  # the experiment that this one builds on: the codes that a prior learns
+    source: Experiment | None = None  # the experiment that this one builds on: whose codes it reads, its teacher
 
     def __post_init__(self):
         kinds = [config.kind for config in self.pack.features]
@@ -78,7 +78,17 @@ class Experiment:
         """Whether its batches hold samples."""
         return WAVE in (self.inputs, self.targets)
 
+    @property
+    def codec(self) -> Experiment | None:
+        """The experiment whose codes it reads: what it builds on, or what its teacher does; None for other inputs."""
+        source = self.source if self.inputs == CODES else None
+        while source is not None and source.inputs == CODES:
+            source = source.source
+        return source
+
     def frames(self, role: str) -> str:
         """The kind of features in the batch's `inputs` or `targets`: where it is the wave, those it is cut by."""
         kind = getattr(self, role)
-        return self.pack.features[0].kind if kind == WAVE else kind
+        if kind != WAVE:
+            return kind
+        return CODES if self.inputs == CODES else self.pack.features[0].kind

@@ -4,7 +4,6 @@ from torch import Tensor
 
 from .. import objectives
 from ..errors import SpeechlibError
-from ..features import n_features
 from ..generation.clarinet import generate, stream
 from ..models.clarinet import ClariNet
 from ..presets import Experiment
@@ -18,8 +17,9 @@ objective = objectives.clarinet
 def new(experiment: Experiment, n_speakers: int) -> ClariNet:
     _check(experiment)
     shared = experiment.model.teacher
+    known = n_speakers if shared.speaker_dim else 0
     condition = wavenet.condition_of(experiment, shared.scales, "model.teacher.scales")
-    return ClariNet(experiment.model, n_features(condition), n_speakers if shared.speaker_dim else 0)
+    return ClariNet(experiment.model, n_speakers=known, **condition)
 
 
 def _check(experiment: Experiment) -> None:

@@ -43,15 +43,17 @@ class CodesConfig(NamedTuple):
 class CodePack(Pack):
     """A pack whose one kind of features is `codes`: a whole number per step, in place of a vector.
 
-    frames: {"codes": int64 (total, 1)}; n_frames, first_frame: of the codes; codec: the fingerprint of what made them.
-    All else is the pack's own. `codes_of(i)` gives those of one utterance.
+    frames: {"codes": int64 (total, 1)}; n_frames, first_frame: of the codes; codec: the fingerprint of what made them,
+    codebook: (K, D), what they stand for there. All else is the pack's own. `codes_of(i)` gives those of one utterance.
     """
 
-    def __init__(self, pack: Pack, codes: Tensor, lengths: np.ndarray, config: CodesConfig, codec: str):
+    def __init__(
+        self, pack: Pack, codes: Tensor, lengths: np.ndarray, config: CodesConfig, codec: str, codebook: Tensor
+    ):
         vars(self).update(vars(pack))
         self.frames = {CODES: codes.long()[:, None]}
         self.n_frames, self.first_frame = lengths, np.cumsum(lengths) - lengths
-        self.codes_config, self.codec = config, codec
+        self.codes_config, self.codec, self.codebook = config, codec, codebook
 
     @property
     def device(self) -> torch.device:
@@ -59,7 +61,8 @@ class CodePack(Pack):
 
     def to(self, device: str | torch.device) -> "CodePack":
         """The same pack with its codes on a device; the audio stays where it is."""
-        return CodePack(self, self.frames[CODES][:, 0].to(device), self.n_frames, self.codes_config, self.codec)
+        codes = self.frames[CODES][:, 0].to(device)
+        return CodePack(self, codes, self.n_frames, self.codes_config, self.codec, self.codebook)
 
     def config_of(self, kind: str) -> CodesConfig:
         if kind != CODES:
@@ -77,17 +80,17 @@ class CodePack(Pack):
 def code_pack(codec: Trained, progress: Progress | None = None) -> CodePack:
     """The codes of every utterance of a codec's pack: read if they are on disk, else made and kept there.
 
-    Raises SpeechlibError for a codec that has no codebook or several: a model of codes learns one.
+    Raises SpeechlibError for a codec that has no codebook or several: a model of codes reads one.
     """
     model, pack, config = codec.model, codec.data.pack, codec.experiment.model
     if not has_codes(codec.experiment):
         raise SpeechlibError(
-            f"the {codec.experiment.system} has no codebook (quantizer {config.quantizer!r}): a prior learns codes"
+            f"the {codec.experiment.system} has no codebook (quantizer {config.quantizer!r}): nothing reads its codes"
         )
     if config.slices:
         raise SpeechlibError(
-            f"the {codec.experiment.system} has {len(config.slices)} codebooks (model.slices {config.slices}): a prior "
-            "learns one, so train the codec with slices ()"
+            f"the {codec.experiment.system} has {len(config.slices)} codebooks (model.slices {config.slices}): what "
+            "reads codes reads one, so train the codec with slices ()"
         )
     name = fingerprint(model)
     path = data_dir() / "codes" / f"{pack.path.name}-{name}.safetensors"
@@ -97,7 +100,8 @@ def code_pack(codec: Trained, progress: Progress | None = None) -> CodePack:
         tensors, about = _encode(codec, progress)
         runs.save_tensors(path, tensors, about)
     made = CodesConfig(pack.config.sample_rate, about["hop_length"], about["first"])
-    return CodePack(pack, tensors["codes"], tensors["lengths"].numpy(), made, name)
+    codebook = model.quantizer.codebook.detach().cpu()
+    return CodePack(pack, tensors["codes"], tensors["lengths"].numpy(), made, name, codebook)
 
 
 def fingerprint(model: nn.Module) -> str:

@@ -5,7 +5,6 @@ from torch import Tensor
 
 from .. import objectives
 from ..errors import SpeechlibError
-from ..features import n_features
 from ..generation.flowavenet import generate
 from ..models.flowavenet import FloWaveNet
 from ..presets import Experiment
@@ -24,7 +23,7 @@ def new(experiment: Experiment, n_speakers: int) -> FloWaveNet:
             f"crops of training.n_frames {training.n_frames} x {model.hop} samples do not divide by {model.squeeze}, "
             f"which {model.n_blocks} blocks squeeze into one position"
         )
-    return FloWaveNet(model, n_features(condition), n_speakers if model.speaker_dim else 0)
+    return FloWaveNet(model, n_speakers=n_speakers if model.speaker_dim else 0, **condition)
 
 
 def fit(model: FloWaveNet, experiment: Experiment, data: Data) -> None:

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from .. import audio
 from ..evaluation import listener, vocoder
 from ..evaluation.probes import Reader
-from ..features import FeatureConfig, n_samples
+from ..features import FeatureConfig, extract, n_samples
 from ..inversion import refine, shaped_noise, to_audio
 from ..packs import Pack
+from ..presets import CODES
 from .data import Data, Trained
 
 if TYPE_CHECKING:
@@ -70,6 +72,19 @@ def rivals(config: FeatureConfig) -> dict[str, Vocoder]:
     }
 
 
+def rivals_of(pack: Pack, kind: str) -> dict[str, Vocoder]:
+    """The same for what the vocoders of a pack are given. Codes say nothing by themselves: there the rivals are given
+    the bands of the recording."""
+    if kind != CODES:
+        return rivals(pack.config_of(kind))
+    config = _bands(pack, kind)
+
+    def given_bands(say: Vocoder) -> Vocoder:
+        return lambda clip: say(clip._replace(features=extract(torch.from_numpy(clip.wave)[None], config)[0]))
+
+    return {name: given_bands(say) for name, say in rivals(config).items()}
+
+
 def refined(vocode: Vocoder, config: FeatureConfig) -> Vocoder:
     """What it says, brought to the bands that were asked for by `inversion.refine`: it may change its mind about every
     sample, which nothing that speaks sample by sample can. Whatever was said at first comes near them so; noise too."""
@@ -90,7 +105,7 @@ def judge(data: Data, chosen: Sequence[Clip], kind: str, vocoders: Mapping[str, 
     """
     import pandas
 
-    config = replace(data.pack.config_of(kind), kind="log_mel", n_deltas=0)  # whatever it was given
+    config = _bands(data.pack, kind)
     hears = reader(data)
     rows = {}
     for name, vocode in vocoders.items():
@@ -102,6 +117,11 @@ def judge(data: Data, chosen: Sequence[Clip], kind: str, vocoders: Mapping[str, 
             if len(said):
                 rows[name]["phones"] = float(np.mean(said == heard))
     return pandas.DataFrame.from_dict(rows, orient="index")
+
+
+def _bands(pack: Pack, kind: str) -> FeatureConfig:
+    """The bands that waves are compared by, whatever they were given: of codes those of the pack's first features."""
+    return replace(pack.config.features[0] if kind == CODES else pack.config_of(kind), kind="log_mel", n_deltas=0)
 
 
 def reader(data: Data) -> listener.Listener | None:
@@ -150,7 +170,7 @@ def score(trained: Trained, vocode: Callable, n: int = 4, seconds: float = 1.5) 
     """
     kind = trained.experiment.frames("inputs")
     ways = {"ours": lambda clip: vocode(trained, clip.features, clip.speaker)}
-    ways[NOISE] = rivals(trained.data.pack.config_of(kind))[NOISE]
+    ways[NOISE] = rivals_of(trained.data.pack, kind)[NOISE]
     table = judge(trained.data, clips(trained.data, kind, n, seconds), kind, ways)
     ours = table.loc["ours"].dropna().to_dict()
     beside = table.loc[NOISE].dropna()

@@ -80,7 +80,7 @@ def prepare(experiment: Experiment, progress: Progress | None = None, executor: 
     if experiment.inputs != CODES:
         with team.first_before_others():
             return packed(experiment, progress, executor)
-    codec = source_of(experiment, progress)
+    codec = source_of(replace(experiment, source=experiment.codec), progress)
     for name in ("corpus", "pack", "split"):
         own, its = getattr(experiment, name), getattr(codec.experiment, name)
         if own != its:
@@ -246,7 +246,7 @@ def _descend(experiment: Experiment, data: Data, run: Run, progress: Progress | 
         listen = partial(system.listen, experiment, data, run)
     if experiment.source and experiment.source.system == experiment.system:  # a stage before: go on from its weights
         config = replace(config, start_from=str(train(experiment.source, progress).weights))
-    elif experiment.source and experiment.inputs != CODES and not config.start_from:  # a teacher: a part, and frozen
+    elif experiment.source not in (None, experiment.codec) and not config.start_from:  # a teacher: a part, and frozen
         found = _shipped_as(experiment.source) or str(train(experiment.source, progress).weights)
         config = replace(config, start_from=found)
     if config.part and config.start_from:
@@ -350,8 +350,7 @@ def data_of(experiment: Experiment, others: Iterable[Trained]) -> Data | None:
 def _opens(experiment: Experiment) -> tuple:
     """All that `prepare` goes by."""
     voices = getattr(experiment.model, "voices", "speaker")
-    codec = experiment.source if experiment.inputs == CODES else None
-    return experiment.corpus, experiment.pack, experiment.split, voices, codec
+    return experiment.corpus, experiment.pack, experiment.split, voices, experiment.codec
 
 
 def load_pretrained(name: str, data: Data | None = None) -> Trained:

@@ -22,10 +22,10 @@ from .. import presets, pretrained, runs
 from ..errors import SpeechlibError
 from ..features import FeatureConfig, n_features
 from ..inversion import to_audio
-from ..presets import Experiment
+from ..presets import CODES, Experiment
 from ..runs import Run
 from . import judging
-from .data import Data, Trained
+from .data import Data, Trained, device_of
 from .judging import Clip
 from .lifecycle import SYSTEMS, at_hand, experiment_of, load, load_pretrained, shipped, system_of
 
@@ -38,18 +38,21 @@ Says = Callable[[Clip], Tensor | Iterable[Tensor]]  # a wave (S,), or blocks (1,
 def vocode(
     features: Tensor,
     vocoder: Run | Trained | str | None,
-    config: FeatureConfig,
+    config: FeatureConfig | None = None,
     speaker: int | None = None,
     say: Callable[[str], None] = print,
     **options,
 ) -> Tensor:
-    """features (C, T) measured as `config` tells -> wave on the CPU, at the vocoder's sample rate.
+    """features (C, T) measured as `config` tells, or codes (L,) -> wave on the CPU, at the vocoder's sample rate.
 
     `vocoder`: a run, what `systems.load` gives, the name of a shipped checkpoint; None: Griffin-Lim, and `say` is told
     so. `speaker` is one of the vocoder's corpus (None or -1: nobody), for those that know speakers. `options` are those
     of the system's own `vocode`. Features of another frame rate or sample rate are `converted` to the vocoder's. Raises
-    SpeechlibError for those that cannot be, for a system that is no vocoder, and for what is not (C, T) or not finite.
+    SpeechlibError for those that cannot be, for a system that is no vocoder, and for what is not (C, T) or not finite;
+    for codes where the vocoder was not trained on them (inputs=codes), and for features where it was.
     """
+    if config is None:
+        return _of_codes(features, vocoder, -1 if speaker is None else speaker, **options)
     _check(features, config)
     if vocoder is None:
         if options:
@@ -57,9 +60,25 @@ def vocode(
         say(f"no vocoder given: {config.kind} at {config.sample_rate} Hz is heard through Griffin-Lim")
         return torch.as_tensor(to_audio(features.cpu(), config))
     trained = _loaded(vocoder)
+    if trained.experiment.inputs == CODES:
+        raise SpeechlibError(f"this {trained.experiment.system} reads the codes of its codec: vocode(codes, vocoder)")
     wanted = trained.data.pack.config_of(trained.experiment.frames("inputs"))
     ready = converted(features, config, wanted)
     return system_of(trained.experiment).vocode(trained, ready, -1 if speaker is None else speaker, **options)
+
+
+def _of_codes(codes: Tensor, vocoder: Run | Trained | str | None, speaker: int, **options) -> Tensor:
+    if vocoder is None or not isinstance(codes, Tensor) or codes.ndim != 1 or codes.is_floating_point():
+        raise SpeechlibError(
+            "what has no config is codes (L,), whole numbers, and a vocoder that reads codes; features need a config"
+        )
+    trained = _loaded(vocoder)
+    if trained.experiment.inputs != CODES:
+        raise SpeechlibError(
+            f"this {trained.experiment.system} reads {trained.experiment.inputs}, not codes: train one with "
+            "inputs=codes (preset codes), or draw bands from the codes and vocode those"
+        )
+    return system_of(trained.experiment).vocode(trained, codes[None].long(), speaker, **options)
 
 
 def sample_rate(vocoder: Run | Trained | str | None, config: FeatureConfig) -> int:
@@ -118,7 +137,7 @@ def through(
     whole = (run for run in runs.list_runs(experiment_of) if isinstance(run, Run) and run.status == "done")
     known = ((name, name, shipped(name)) for name in pretrained.names())
     for name, vocoder, one in chain(known, ((run.name, run, experiment_of(run)) for run in whole)):
-        if _is_vocoder(one) and one.pack.sample_rate == config.sample_rate:
+        if _is_vocoder(one) and one.pack.sample_rate == config.sample_rate and one.inputs != CODES:
             (its,) = (c for c in one.pack.features if c.kind == one.frames("inputs"))
             if fits(config, its):
                 try:
@@ -139,7 +158,7 @@ def _through(trained: Trained, config: FeatureConfig, features: Tensor) -> Tenso
 def everything(experiment: Experiment, data: Data, **options: Mapping) -> dict[str, Says]:
     """{name: vocoder} of all that can say what an experiment reads: noise and Griffin-Lim, which need no model, then
     `trained_vocoders`. `options` {system: {option: value}} are those of the systems' own generation."""
-    found: dict[str, Says] = dict(judging.rivals(data.pack.config_of(experiment.inputs)))
+    found: dict[str, Says] = dict(judging.rivals_of(data.pack, experiment.inputs))
     for name, trained in trained_vocoders(experiment, data).items():
         found[name] = partial(_says, trained, options.get(trained.experiment.system, {}))
     return found
@@ -158,6 +177,34 @@ def trained_vocoders(experiment: Experiment, data: Data) -> dict[str, Trained]:
             if _reads_alike(known := presets.get(system, preset, place.name, place.root, seed), experiment):
                 wanted[f"{system}, {preset}"] = known
     return found | at_hand(wanted, data)[0]
+
+
+def drawn(codec: Trained, codes: Tensor, speaker: int) -> tuple[Tensor, FeatureConfig]:
+    """Codes (L,) -> the bands (C, T) that the codec draws from them in a speaker's voice (-1: nobody's), and how those
+    are measured: any vocoder of such bands says them. Raises SpeechlibError for a codec that draws none."""
+    model = codec.model
+    if getattr(model, "drawing", None) is None:
+        raise SpeechlibError(f"this {codec.experiment.system} draws no bands from its codes (model.draw_channels is 0)")
+    device = device_of(model)
+    voice = None if model.speakers is None else torch.tensor([speaker], device=device)
+    with torch.inference_mode():
+        bands, _ = model.condition(codes[None].to(device), voice)
+    return bands[0].cpu(), codec.experiment.pack.features[0]
+
+
+def by_codes(codec: Trained, vocoders: Mapping[str, Trained | None], temperature: float = 0.8) -> dict[str, Says]:
+    """{name: vocoder} for clips of a codec's codes (`judging.clips` of kind "codes"): each says the codes where it was
+    trained on them, else the bands that are `drawn` from them (None: Griffin-Lim), in the voice of the clip."""
+
+    def says(trained: Trained | None, clip: Clip) -> Tensor:
+        if trained is not None and trained.experiment.inputs == CODES:
+            return vocode(clip.features[0], trained, None, clip.speaker, temperature=temperature)
+        bands, config = drawn(codec, clip.features[0], clip.speaker)
+        if trained is None:
+            return vocode(bands, None, config, say=lambda told: None)
+        return vocode(bands, trained, config, clip.speaker, temperature=temperature)
+
+    return {name: partial(says, trained) for name, trained in vocoders.items()}
 
 
 def compare(data: Data, clips: Sequence[Clip], kind: str, says: Mapping[str, Says]) -> "pandas.DataFrame":
@@ -225,7 +272,8 @@ def _is_vocoder(experiment: Experiment) -> bool:
 
 
 def _reads_alike(known: Experiment, experiment: Experiment) -> bool:
-    return _is_vocoder(known) and (known.pack, known.inputs) == (experiment.pack, experiment.inputs)
+    ours, its = ((one.pack, one.inputs, one.codec) for one in (experiment, known))
+    return _is_vocoder(known) and its == ours
 
 
 def _check(features: Tensor, config: FeatureConfig) -> None:

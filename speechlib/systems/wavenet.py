@@ -1,4 +1,4 @@
-"""WaveNet as a vocoder: features in, samples out."""
+"""WaveNet as a vocoder: features, or the codes of a codec, in, samples out."""
 
 import math
 
@@ -11,7 +11,7 @@ from ..features import FeatureConfig, filter_bank, n_features
 from ..generation.steering import steer
 from ..generation.wavenet import generate, stream
 from ..models.wavenet import WaveNet
-from ..presets import Experiment
+from ..presets import CODES, WAVE, Experiment
 from ..runs import Run
 from . import judging
 from .data import Data, Trained
@@ -20,23 +20,41 @@ objective = objectives.wavenet
 
 
 def new(experiment: Experiment, n_speakers: int) -> WaveNet:
-    n_condition = n_features(condition_of(experiment, experiment.model.scales))
-    return WaveNet(experiment.model, n_condition, n_speakers if experiment.model.speaker_dim else 0)
+    known = n_speakers if experiment.model.speaker_dim else 0
+    return WaveNet(experiment.model, n_speakers=known, **condition_of(experiment, experiment.model.scales))
 
 
-def condition_of(experiment: Experiment, scales: tuple[int, ...], name: str = "model.scales") -> FeatureConfig:
-    """The features that a vocoder speaks by. Raises SpeechlibError where its scales do not make a hop of them."""
-    config = next(c for c in experiment.pack.features if c.kind == experiment.inputs)
-    if math.prod(scales) != config.hop_length:
+def condition_of(experiment: Experiment, scales: tuple[int, ...], name: str = "model.scales") -> dict[str, int]:
+    """The sizes of what a vocoder speaks by, features or codes: {n_condition, n_codes}.
+
+    Raises SpeechlibError where its scales do not make a hop of them, and for codes of nobody.
+    """
+    codec, kind = experiment.codec, experiment.inputs
+    if kind == CODES:
+        if codec is None:
+            raise SpeechlibError(
+                f"a {experiment.system} on codes needs `source`, the experiment whose codes it reads: give it one with "
+                "a codebook"
+            )
+        read = 1 if codec.inputs == WAVE else next(c for c in codec.pack.features if c.kind == codec.inputs).hop_length
+        hop, sizes = codec.model.stride * read, {"n_condition": codec.model.code_dim}
+        sizes["n_codes"] = codec.model.codebook_size
+    else:
+        config = next(c for c in experiment.pack.features if c.kind == kind)
+        hop, sizes = config.hop_length, {"n_condition": n_features(config), "n_codes": 0}
+    if math.prod(scales) != hop:
         raise SpeechlibError(
-            f"{name} {scales} make {math.prod(scales)} samples of a frame, {config.kind} has a hop of "
-            f"{config.hop_length}: their product must be the hop"
+            f"{name} {scales} make {math.prod(scales)} samples of a frame, {kind} has a hop of {hop}: their product "
+            "must be the hop"
         )
-    return config
+    return sizes
 
 
 def fit(model: WaveNet, experiment: Experiment, data: Data) -> None:
-    """The statistics of the condition over the training part, and how its bands were measured."""
+    """The statistics of the condition over the training part, and how its bands were measured; of codes, the book."""
+    if experiment.inputs == CODES:
+        model.inputs.fit(data.pack.codebook, torch.cat([data.pack.codes_of(i) for i in data.split["train"]]))
+        return
     model.inputs.fit(*packs.statistics(data.pack, data.split["train"], experiment.inputs))
     fit_envelope(model, data.pack.config_of(experiment.inputs))
 
@@ -55,7 +73,7 @@ def fit_envelope(model: WaveNet, bands: FeatureConfig | None) -> None:
 
 
 def vocode(trained: Trained, features: int | Tensor, speaker: int | None = None, **options) -> Tensor:
-    """An utterance of the pack (its index), or features (C, T), said by the model: wave (T hop,) on the CPU.
+    """An utterance of the pack (its index), or features (C, T), codes (1, L), said by the model: wave (T hop,).
 
     `speaker` (index into pack.speakers, -1 = nobody) is read by models that know speakers; an utterance's own where it
     is None. `options` are those of generation.wavenet.generate: seed, temperature, top_p, progress, stop, ...
@@ -69,6 +87,8 @@ def steered(trained: Trained, features: int | Tensor, speaker: int | None = None
     `options` are those of generation.steering.steer: n_particles, tolerance, seed, ... With precision "int8" it takes
     half the time, and another number of torch's threads may lead to another draw.
     """
+    if trained.experiment.inputs == CODES:
+        raise SpeechlibError("steering keeps speech near the bands asked for, and codes ask for none")
     condition, voice = asked(trained, features, speaker)
     bands = trained.data.pack.config_of(trained.experiment.frames("inputs"))
     return steer(trained.model, condition, condition[0], bands, voice, **options)
@@ -82,10 +102,21 @@ def speaking(trained: Trained, features: int | Tensor, speaker: int | None = Non
 def asked(trained: Trained, features: int | Tensor, speaker: int | None) -> tuple[Tensor, Tensor | None]:
     """Condition (1, C, T) and speaker (1,), None for a model that knows none."""
     if isinstance(features, int):
+        check_codec(trained)
         speaker = int(trained.data.pack.speaker[features]) if speaker is None else speaker
         features = trained.data.pack.features(features, trained.experiment.inputs)
     voice = torch.tensor([-1 if speaker is None else speaker]) if trained.model.sizes["n_speakers"] else None
     return features[None], voice
+
+
+def check_codec(trained: Trained) -> None:
+    """Raises SpeechlibError for a model of codes whose codec was trained anew: its codes stand for something else."""
+    if trained.experiment.inputs != CODES:
+        return
+    model = getattr(trained.model, "teacher", trained.model)
+    if not torch.equal(model.inputs.codebook.cpu(), trained.data.pack.codebook):
+        mend = f": delete {trained.run.path} and train it again" if trained.run else ""
+        raise SpeechlibError(f"this {trained.experiment.system} has learned the codes of another codebook{mend}")
 
 
 def listen(experiment: Experiment, prepared: Data, run: Run, model: WaveNet, step: int) -> None:
