@@ -137,6 +137,10 @@ class Windows(Drawn):
         inputs = cut(self.pack.frames[self.kind], low, length, start, self.n_frames, self.outside)
         return WindowBatch(inputs, phone, speaker, utterance, start)
 
+    def spread(self, n: int) -> WindowBatch:
+        """n windows, evenly spread over all; all of them where there are fewer."""
+        return self.at(np.linspace(0, self.n_windows - 1, min(n, self.n_windows)).astype(int))
+
     def labels(self, which: Sequence[int]) -> np.ndarray:
         """The phone of every frame of these windows, (B, w) indices into `phones`; SILENCE beyond the ends."""
         steps = np.arange(self.n_frames)

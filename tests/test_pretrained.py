@@ -201,3 +201,21 @@ def test_a_resumed_training_does_not_start_again(workspace, monkeypatch):
     pretrained.path("tiny").unlink()
     resumed = runs.load_tensors(systems.train(experiment).checkpoint)[0]
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_a_checkpoint_stands_for_longer_training_on_the_same_and_for_nothing_else():
+    shipped = systems.shipped_for
+    assert shipped(presets.get("wavenet", "demo")) == "wavenet"
+    assert shipped(presets.get("wavenet", "demo", seed=3)) == "wavenet"
+    assert shipped(presets.get("prior", "demo")) == "prior"
+    assert shipped(presets.get("melnet", "demo")) == "melnet"
+    assert shipped(presets.get("vqvae_wavenet", "demo")) == "vqvae_wavenet"
+    for other in (
+        presets.get("wavenet", "demo", "folder"),  # whose speakers are others
+        presets.get("vqvae_wavenet", "demo", corpus_root="elsewhere"),
+        presets.get("wavenet", "paper"),  # with bands of another kind
+        presets.get("wavenet", "codes"),
+        presets.get("prior", "smoke"),  # of another codec's codes
+        presets.get("flowavenet", "demo"),
+    ):
+        assert shipped(other) == ""

@@ -22,7 +22,7 @@ from ..runs import Run
 from ..training import Progress, TrainingConfig
 
 SIDE, LEVELS = 8, 17  # pixels of an edge; a pixel is one of 0, 1, ..., 16
-STEPS = {"smoke": 200, "demo": 1500}
+STEPS = {"smoke": 200, "demo": 1500, "paper": 6000}
 _VALIDATION = 297  # pictures
 _PARTS = ("train", "val")
 

@@ -100,6 +100,17 @@ def source_of(experiment: Experiment, progress: Progress | None = None, data: Da
     return load_pretrained(name, data) if name else load(train(source, progress, data), data)
 
 
+def shipped_for(experiment: Experiment) -> str:
+    """The checkpoint that ships with the package and has learned for longer what this experiment learns: of its system,
+    from the same utterances and features. Empty where there is none."""
+    alike = ("system", "corpus", "pack", "split", "inputs", "targets", "codec")
+    for name in pretrained.names():
+        known = shipped(name)
+        if all(getattr(known, part) == getattr(experiment, part) for part in alike):
+            return name
+    return ""
+
+
 def _shipped_as(source: Experiment) -> str:
     """The checkpoint that ships with the package and is of this very experiment; empty where there is none, or where
     its run is done."""
