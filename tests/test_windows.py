@@ -90,6 +90,11 @@ def test_one_centred_window_of_w_frames_per_phone_that_is_no_silence(utterances,
     told = zip(batch.phone.tolist(), batch.utterance.tolist(), batch.start.tolist(), batch.inputs[:, 0].tolist())
     assert [(found.phones[p], u, start, values) for p, u, start, values in told] == expected
     assert (found.labels([0])[0][w // 2]) == batch.phone[0]
+    for n in (1, 3, 10_000):  # spread over all: the first is there, and each once
+        few = found.spread(n)
+        assert len(few.phone) == min(n, found.n_windows)
+        assert (few.utterance[0], few.start[0]) == (batch.utterance[0], batch.start[0])
+        assert len(set(zip(few.utterance.tolist(), few.start.tolist(), few.phone.tolist()))) == len(few.phone)
 
 
 @pytest.mark.parametrize("w", WIDTHS)
