@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--corpus-root", default="", metavar="FOLDER", help="where that corpus lies")
 
     command = add(_train, "train a system, or go on with a training; a finished one is only reported")
-    command.add_argument("system", help="vqvae")
+    command.add_argument("system", help="vqvae, wavenet, melnet, ...: a name that is none is told all")
     experiment(command, "demo")
     command.add_argument("--seed", type=int, default=0, help="of weights, batches and noise (default: 0)")
     command.add_argument("--set", dest="changes", action="append", default=[], metavar="NAME=VALUE",
@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("run", help="its folder, or its name among the runs")
 
     command = add(_summary, "the layers of a system's model: shapes, parameters, receptive field")
-    command.add_argument("system", help="vqvae")
+    command.add_argument("system", help="vqvae, wavenet, melnet, ...: a name that is none is told all")
     experiment(command, "demo")
 
     command = add(_release, "ship the checkpoint of a run with the package: speechlib/pretrained/NAME.safetensors")

@@ -24,7 +24,7 @@ from .training import Progress, TrainingConfig
 
 class Player(NamedTuple):
     name: str
-    objective: Callable  # (model, batch) -> terms, "loss" first
+    objective: Callable  # (model, batch) -> terms, "loss" among them
     parts: tuple[str, ...]  # the submodules that it moves
     updates: int = 1  # in each step
 
@@ -59,7 +59,7 @@ def alternate(
         training.begin(model, config.start_from, run, config.frozen)
     weights = _weights(model, players)
     optimizer, average = training.make_optimizer(model, config), training.Average(model, config.ema_decay)
-    usage = CodeUsage(model)  # of no codebook: part of what every checkpoint keeps
+    usage = CodeUsage(model)  # not written: part of what every checkpoint keeps
     best = training.Best(config.best_by)
     done, seconds = training.resume(run, model, optimizer, average, usage, best)
     team.agree(model.state_dict(), average.state)
@@ -87,7 +87,7 @@ def alternate(
                     terms, stop = terms | found, stop or asked
                 average.update(step)
                 if journal:
-                    journal.note(step, [n], terms)
+                    journal.note(step, range((step - 1) * len(updates), step * len(updates)), terms)
                     if training.due(step, config.log_every, config):
                         journal.log(step)
                     if validation is not None and training.due(step, config.validate_every, config):

@@ -62,7 +62,7 @@ def atomic(path: str | Path):
     path = Path(path)
     with full_disk_told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = _part(path)
+        part = beside(path)
         part.touch(exist_ok=False)
         try:
             yield part
@@ -79,7 +79,7 @@ def atomic_folder(path: str | Path):
     path = Path(path)
     with full_disk_told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = _part(path)
+        part = beside(path)
         part.mkdir()
         try:
             yield part
@@ -90,7 +90,7 @@ def atomic_folder(path: str | Path):
             shutil.rmtree(part, ignore_errors=True)
 
 
-def _part(path: Path) -> Path:
+def beside(path: Path) -> Path:
     """A hidden name beside `path` that nobody else takes; tempfile's own would be readable by their maker only."""
     return path.parent / f".{path.name}.{secrets.token_hex(4)}.part"
 

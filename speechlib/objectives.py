@@ -1,4 +1,4 @@
-"""What each system lowers: (model, batch) -> every term by name, "loss" first."""
+"""What each system lowers: (model, batch) -> every term by name, "loss" among them."""
 
 from __future__ import annotations
 

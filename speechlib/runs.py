@@ -24,7 +24,6 @@ import platform
 import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -210,7 +209,8 @@ def _make(path: Path, experiment) -> Run:
     config = {"format": FORMAT, "system": experiment.system, "preset": experiment.preset, "seed": experiment.seed}
     config |= {"experiment": configs.to_dict(experiment), "versions": versions(), "git": git_commit()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    part = files.beside(path)
+    part.mkdir()
     try:
         files.write_json(part / "config.json", config)
     except BaseException:

@@ -378,6 +378,16 @@ def test_a_codec_is_two_functions(workspace, data, task):
         entrant.encoder(trained, "z")
 
 
+@pytest.mark.parametrize("system", ["vqvae_wavenet", "wavenet_autoencoder"])
+def test_a_recording_that_is_no_whole_codes_has_rows(system):
+    """Encoders with strides take whole codes only, and half of all recordings are none."""
+    model = systems.blank(experiment := presets.get(system, "smoke")).eval()
+    trained = systems.Trained(model, experiment, None, None)
+    x = torch.randn(model.sizes["n_features"], 33)
+    z_q, z_e = (entrant.encoder(trained, point)(x) for point in ("z_q", "z_e"))
+    assert len(z_q) == len(z_e) >= 33 // experiment.model.stride
+
+
 # -- auxiliary embeddings ----------------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ import torch
 from speechlib import objectives, presets, pretrained, runs, systems, training
 from speechlib.__main__ import _experiments, _parser, main
 from speechlib.errors import BadFile, SpeechlibError
+from speechlib.generation.melnet import generate
 from speechlib.models.melnet import MelNet
 from speechlib.presets.melnet import PRESETS, architecture
 
@@ -220,6 +221,8 @@ def test_a_tier_alone_is_the_one_that_begins_in_company():
     assert sum(p.numel() for p in alone.parameters()) < sum(p.numel() for p in company.parameters())
     with pytest.raises(SpeechlibError, match="one tier only"):
         alone(torch.randn(1, 8, 8), None, torch.tensor([0]))
+    with pytest.raises(SpeechlibError, match="one of its tiers alone, and a clip takes all"):
+        generate(alone.eval(), 8, speaker=torch.tensor([0]))
     with pytest.raises(SpeechlibError, match="tier 4 of a MelNet of 3"):
         MelNet(config, 8, 2, 4)
     with pytest.raises(SpeechlibError, match="unknown part of this melnet 'tier_9'"):

@@ -5,6 +5,7 @@ import shlex
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -219,3 +220,16 @@ def test_a_checkpoint_stands_for_longer_training_on_the_same_and_for_nothing_els
         presets.get("flowavenet", "demo"),
     ):
         assert shipped(other) == ""
+
+
+def test_a_checkpoint_is_not_told_the_speakers_of_others(monkeypatch):
+    """Speaker 3 of one corpus is not speaker 3 of another; a vocoder that knows none takes any."""
+    own = SimpleNamespace(speakers=("only me",), config=pretrained_pack("melnet"))
+    monkeypatch.setattr(systems.lifecycle, "prepare", lambda experiment: "its own")
+    assert systems.load_pretrained("melnet", systems.Data(None, own, {})).data == "its own"
+    own = SimpleNamespace(speakers=("only me",), config=pretrained_pack("wavenet"))
+    assert systems.load_pretrained("wavenet", systems.Data(None, own, {})).data.pack is own
+
+
+def pretrained_pack(name: str):
+    return systems.lifecycle.shipped(name).pack

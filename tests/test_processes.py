@@ -50,6 +50,8 @@ CASES = {
             "model.layers": [2, 1],
         },
     ),
+    # voices that are read off what speakers say, and kept
+    "in_wae": ("wavenet_autoencoder", "smoke", {}),
     # a batch of one cannot be shared by rows: whole batches are dealt out
     "melnet dealt": ("melnet", "smoke", {"training.batch_size": 1, "training.accumulate": 2}),
 }

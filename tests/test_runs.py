@@ -1,6 +1,8 @@
 """Run folders: found by what they are, whole or refused with a reason, and nothing in them is unpickled."""
 
 import json
+import os
+import stat
 import subprocess
 import sys
 import threading
@@ -300,3 +302,13 @@ def test_the_weights_to_use_are_the_best_ones_where_the_validation_chose(tmp_pat
     run = runs.Run(tmp_path, {"experiment": {"training": {"best_by": ""}}})
     assert run.weights == run.checkpoint
     assert replace(run, config={"experiment": {"training": {"best_by": "loss"}}}).weights == run.best
+
+
+def test_a_run_can_be_read_by_those_whom_its_maker_lets_read(workspace):
+    """As on the disk that the workers of a cluster share; what tempfile makes is its maker's alone."""
+    before = os.umask(0o022)
+    try:
+        run = runs.create(presets.get("vqvae", "smoke"))
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(run.path.stat().st_mode) == 0o755

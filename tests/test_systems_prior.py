@@ -203,3 +203,9 @@ def test_a_prior_without_speakers_speaks_too(codec):
     assert alone.model.n_speakers == 0
     first, second = systems.imagine(alone, codec, [0, 1], 0.4)
     assert not np.array_equal(first.codes, second.codes)  # two streams of one prior
+
+
+def test_a_stage_of_a_prior_builds_on_a_prior(trained):
+    """Which has no codebook of its own: that is the codec's."""
+    second = replace(trained.experiment, source=trained.experiment)
+    assert systems.blank(second).codebook_size == trained.model.codebook_size

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from math import log
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from speechlib import configs, corpora, features, packs, presets, systems, widge
 from speechlib.errors import SpeechlibError
 from speechlib.evaluation.condition_use import RIGHT
 from speechlib.evaluation.listener import listening
+from speechlib.systems import voices
 
 SYSTEMS = ("vqvae", "vqvae_wavenet")
 
@@ -235,3 +237,7 @@ def test_voice_explorer(codec):
         assert set(explorer.controls) == {"utterance", "voice"}
     assert explorer.views["note"].value == ""
     assert explorer.still().count("<audio") == 2
+
+
+def test_no_speaker_leaves_the_folder():
+    assert voices.file_name(Path("elsewhere/me.wav"), "../a/b") == "me_..-a-b.wav"

@@ -4,7 +4,6 @@ import hashlib
 import lzma
 import shutil
 import tarfile
-import tempfile
 import urllib.error
 import urllib.request
 import zipfile
@@ -13,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import BadFile, FullDisk, SpeechlibError
-from ..files import full_disk_told, is_full
+from ..files import beside, full_disk_told, is_full
 
 _BLOCK = 1 << 20
 _SMALL = 100 << 20  # bytes that any archive may unpack to
@@ -51,7 +50,8 @@ def unpack(archive: Path, into: Path) -> None:
     can mean; FullDisk where there is no room for them.
     """
     into.mkdir(parents=True, exist_ok=True)
-    aside, room = Path(tempfile.mkdtemp(dir=into, prefix=".unpacking.")), _Room(archive)
+    aside, room = beside(into / "unpacking"), _Room(archive)
+    aside.mkdir()
     try:
         with full_disk_told(into):
             if zipfile.is_zipfile(archive):

@@ -319,6 +319,8 @@ def _begin(
     """One of the paths at its beginning: the conditioning network has run, once."""
     if path not in PATHS:
         raise UnknownName("path of generation", path, PATHS)
+    if not isinstance(tier, Tier):
+        raise SpeechlibError("this MelNet is one of its tiers alone, and a clip takes all: draw with the whole run")
     if tier.reader is not None:
         if path not in ("auto", "eager"):
             raise SpeechlibError(f"a tier that reads a text draws by the eager path, not by {path!r}")

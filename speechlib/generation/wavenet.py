@@ -124,7 +124,7 @@ class stream:
         filters = model.filters(there, given + self.n_samples)
         self.model = _engine(path, model, condition, speaker, self.n_streams, threads, precision)
         if prompt is not None:
-            self.model.force(past if filters is None else whiten(past, filters))
+            self.model.force(past if filters is None else whiten(past.to(filters.gain.device), filters))
         self.synthesis = None
         if filters is not None:
             from .synthesis import Synthesis  # here, because numba takes half a second to import

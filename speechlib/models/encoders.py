@@ -11,10 +11,10 @@ L is the length over the stride, exactly: anything else raises, as a code must s
 import math
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .. import mu_law
 from ..errors import SpeechlibError
 from .shares import BatchNorm1d
 
@@ -60,8 +60,7 @@ class GatedEncoder(nn.Module):
 
     def forward(self, wave: Tensor) -> Tensor:
         late = F.pad(whole_codes(wave, self.stride, "samples"), (1, 0))[:, :-1]
-        companded = late.sign() * torch.log1p(255 * late.abs()) / math.log(256)  # mu-law, without its steps
-        x = self.front(companded[:, None])  # (B, channels, S)
+        x = self.front(mu_law.compress(late, 256)[:, None])  # (B, channels, S)
         for layer in self.layers:
             x = layer(x)
         return self.project(x)

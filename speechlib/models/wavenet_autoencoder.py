@@ -25,7 +25,7 @@ from .content_encoders import EDGES, PLANS, ContentEncoder
 from .encoders import whole_codes
 from .jitter import Jitter
 from .quantizers import Quantized, QuantizerConfig, make_quantizer
-from .shares import drawn
+from .shares import drawn, total
 from .speaker_encoders import REFERENCES, AdaIN, SpeakerCritic, make_reference
 from .speakers import vectors_of
 from .standardise import Standardise
@@ -144,6 +144,7 @@ class WaveNetAutoencoder(nn.Module):
         if config.reference:
             read = config.voice_dim
             self.reference = make_reference(config.reference, n_features, config.reference_channels, read)
+            self.follows_batches = True  # the voices that are kept
             self.register_buffer("known_voices", torch.zeros(n_speakers, read))  # (S, V), see the head of this file
         self.adain = nn.ModuleList(
             AdaIN(config.code_dim, read, config.adain_normed) for _ in range(config.adain_layers)
@@ -265,6 +266,7 @@ class WaveNetAutoencoder(nn.Module):
         rows, voice = speaker.clamp(min=0), voice.float() * known[:, None]
         counts = known.new_zeros(n_speakers).index_add_(0, rows, known)[:, None]
         sums = torch.zeros_like(self.known_voices).index_add_(0, rows, voice)
+        counts, sums = total(counts), total(sums)  # of all processes, as each has rows of its own
         new = (self.known_voices == 0).all(1, keepdim=True)
         share = torch.where(new, 1.0, 1 - (1 - _FOLLOW) ** counts)
         moved = torch.lerp(self.known_voices, sums / counts.clamp(min=1), share)

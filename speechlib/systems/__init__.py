@@ -6,7 +6,8 @@
 
 `data` prepares what all of them start from, `lifecycle` has the steps that all go through, `codes` what all with a
 codebook can do, `voices` what all that speak their codes can, `beside` asks several of them the same. A file with the
-name of a system is that system (SYSTEMS in lifecycle); the others are what is asked of several.
+name of a system is that system (SYSTEMS in lifecycle); the others are what is asked of several, or of one at length
+(`drawing` of MelNet), an entry to a challenge (`entrant`) and the toys of notebooks (`digits`, `toy_...`).
 """
 
 from .beside import convert_all, with_voices

@@ -24,7 +24,7 @@ from ..evaluation.abx_averages import TooFew, by_speaker, interval, overall
 from ..evaluation.abx_items import cut
 from ..features import frame_times
 from ..presets import WAVE
-from .codes import has_codes
+from .codes import has_codes, whole_codes
 from .data import Trained, device_of
 
 _FEW = 5  # speakers: fewer cannot tell how far others would differ
@@ -72,10 +72,7 @@ def stages(trained: Trained, part: str = "val") -> dict[str, Stage]:
         name = pack.utterances[int(batch.utterance)]
         features[name] = batch.inputs[0].T.cpu().numpy()
         x = (batch.audio if reads_wave else batch.inputs).to(device_of(model))
-        stride = model.config.stride  # some encoders take whole codes only
-        n_codes = model.codes(x).shape[-1] if has_codes(experiment) else x.shape[-1] // stride
-        x = x[..., : n_codes * stride]
-        encoded = model.encode(x)
+        encoded = model.encode(whole_codes(trained, x))
         told = model.quantize(encoded).z_q
         # without codes that is the encoder's vector itself; of a VAE, whose encoder gives a deviation as well, the mean
         z_e[name] = (encoded if has_codes(experiment) else told)[0].T.cpu().numpy()

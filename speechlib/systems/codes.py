@@ -59,6 +59,14 @@ def _places(experiment: Experiment) -> np.ndarray:
     return np.cumprod([1, *experiment.model.codebook_sizes[:-1]], dtype=np.int64)
 
 
+def whole_codes(trained: Trained, x: Tensor) -> Tensor:
+    """Features (B, C, T), or waves (B, S) where the model reads those, cut to whole codes: some encoders take no
+    others."""
+    stride = trained.model.config.stride
+    n_codes = trained.model.codes(x).shape[-1] if has_codes(trained.experiment) else x.shape[-1] // stride
+    return x[..., : n_codes * stride]
+
+
 def has_codes(experiment: Experiment) -> bool:
     """Whether its model quantizes; a plain autoencoder does not, nor does a VAE."""
     return experiment.model.has_codes

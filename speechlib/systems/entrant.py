@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..errors import SpeechlibError, UnknownName
 from ..models.speakers import NOBODY
-from .codes import has_codes
+from .codes import has_codes, whole_codes
 from .data import Trained, device_of
 from .voices import speak, takes_references
 
@@ -33,7 +33,7 @@ def encoder(trained: Trained, point: str = "z_q") -> Callable[[Tensor], np.ndarr
         if point == "codes":
             found = trained.model.codes(x)[0]
             return found.reshape(-1, found.shape[-1]).T.cpu().numpy()
-        z = trained.model.encode(x)
+        z = trained.model.encode(whole_codes(trained, x))
         return (z if point == "z_e" else trained.model.quantize(z).z_q)[0].T.float().cpu().numpy()
 
     return encode

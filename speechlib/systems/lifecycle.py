@@ -263,11 +263,19 @@ def _descend(experiment: Experiment, data: Data, run: Run, progress: Progress | 
     if config.part and config.start_from:
         parts.refuse_others(model, pretrained.find(config.start_from), experiment, system)
     if hasattr(system, "players"):
+        _records_nothing(experiment)
         turns = system.players(experiment), batches_of(experiment, data), config
         return alternation.alternate(model, *turns, run, validation, system.objective, progress, listen)
     return training.descend(
         model, system.objective, batches_of(experiment, data), config, run, validation, snapshot, progress, listen
     )
+
+
+def _records_nothing(experiment: Experiment) -> None:
+    """Raises SpeechlibError where something is to be recorded of players that take turns: nobody does."""
+    asked = [name for name, value in vars(experiment.training).items() if name.startswith("record_") and value is True]
+    if asked:
+        raise SpeechlibError(f"training.{asked[0]} is on: nothing is recorded of a {experiment.system}, turn it off")
 
 
 def _snapshot(experiment: Experiment, batch) -> Callable | None:
@@ -367,12 +375,14 @@ def _opens(experiment: Experiment) -> tuple:
 def load_pretrained(name: str, data: Data | None = None) -> Trained:
     """A checkpoint that ships with the package, in place of a run of one's own; `run` is None.
 
-    `data` is taken where it is packed as the checkpoint's was. Raises UnknownName with the names that exist.
+    `data` is taken where it is packed as the checkpoint's was, and has as many speakers as it knows, if it knows
+    any. Raises UnknownName with the names that exist.
     """
-    path, experiment = pretrained.path(name), shipped(name)
-    if data is None or data.pack.config != experiment.pack:
+    model, experiment = runs.load_model(pretrained.path(name)), shipped(name)
+    n_speakers = model.sizes.get("n_speakers", 0)
+    if data is None or data.pack.config != experiment.pack or n_speakers not in (0, len(data.pack.speakers)):
         data = prepare(experiment)
-    return Trained(runs.load_model(path), experiment, data, None)
+    return Trained(model, experiment, data, None)
 
 
 def shipped(name: str) -> Experiment:

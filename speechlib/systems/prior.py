@@ -23,10 +23,10 @@ ORDERS = {"unigram": 1, "bigram": 2, "trigram": 3}  # what a prior is measured b
 
 
 def new(experiment: Experiment, n_speakers: int) -> Prior:
-    if experiment.source is None or experiment.inputs != CODES:
+    if experiment.codec is None:
         raise SpeechlibError("a prior needs `source`, the experiment whose codes it learns, and `inputs` codes")
     known = n_speakers if experiment.model.speaker_dim else 0
-    return Prior(experiment.model, experiment.source.model.codebook_size, known)
+    return Prior(experiment.model, experiment.codec.model.codebook_size, known)
 
 
 def fit(model: Prior, experiment: Experiment, data: Data) -> None:

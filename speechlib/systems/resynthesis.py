@@ -48,14 +48,14 @@ def resynthesise(
         said = voices.convert_file(
             trained, path, [NOBODY if i is None else i for i in indices], folder, seconds, **generation
         )
-        return [folder / f"{path.stem}_{name}.wav" for name in said]
+        return [folder / voices.file_name(path, name) for name in said]
     wave, rate = audio.read(path, pack.config.sample_rate, duration=seconds)
     wave = torch.from_numpy(packs.conditioned(wave, pack.config))
     features = extract(wave, pack.config_of(trained.experiment.frames("inputs")))
     written = []
     for i in indices:
         name = trained.experiment.system if i is None else pack.speakers[i] if i >= 0 else "no_speaker"
-        written.append(folder / f"{path.stem}_{name.replace('/', '-')}.wav")
+        written.append(folder / voices.file_name(path, name))
         audio.write(written[-1], system.vocode(trained, features, i, **generation)[: len(wave)], rate)
     return written
 

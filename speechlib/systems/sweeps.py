@@ -46,7 +46,7 @@ def sweep(
     finished = {i: run for i, run in enumerate(map(finished_run, experiments)) if run}
     unfinished = [experiment for i, experiment in enumerate(experiments) if i not in finished]
     for key, experiment in {_data_of(experiment): experiment for experiment in unfinished}.items():
-        with suppress(SpeechlibError):  # packed and read once, here; what cannot be had, its runs will say
+        with suppress(Exception):  # packed and read once, here; what cannot be had, its runs will say
             data[key] = prepare(experiment, executor=workers and workers.executor())
     steps, stopped = {i: 0 for i in range(len(experiments))}, threading.Event()
     total = sum(experiment.training.steps for experiment in experiments)

@@ -129,6 +129,11 @@ def convert(trained: Trained, asked: Sequence[tuple[int, int]], seconds: float =
     return [Spoken(i, s, wave[: min(limit, int(pack.n_samples[i]))]) for (i, s), wave in zip(asked, waves)]
 
 
+def file_name(recording: Path, voice: str) -> str:
+    """What a recording said by a voice is called: no speaker's name leaves the folder."""
+    return f"{recording.stem}_{voice.replace('/', '-')}.wav"
+
+
 def convert_file(
     trained: Trained, path: str | Path, speakers: Sequence[int], folder: str | Path, seconds: float = 10.0, **generation
 ) -> dict[str, Tensor]:
@@ -149,7 +154,7 @@ def convert_file(
     with atomic(Path(folder) / f"{path.stem}_codes.npy") as part, part.open("wb") as file:
         np.save(file, codes)
     for name, said in zip(names, waves):
-        audio.write(Path(folder) / f"{path.stem}_{name}.wav", said, pack.config.sample_rate)
+        audio.write(Path(folder) / file_name(path, name), said, pack.config.sample_rate)
     return dict(zip(names, waves))
 
 
