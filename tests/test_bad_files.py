@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from bad_files import HEADER, RATE, ROWS, Kind, notebook, put, sound, tone
 
-from speechlib import audio, corpora, execution, index_page, packs, presets, runs, timit_mat, workbook
+from speechlib import audio, corpora, execution, files, index_page, packs, presets, runs, timit_mat, workbook
 from speechlib.__main__ import main
 from speechlib.challenge import embeddings, submission, validation
 from speechlib.corpora import items, splits, zerospeech
@@ -434,3 +434,9 @@ def test_lists_of_a_challenge_say_which_line(tmp_path):
 def test_a_table_without_names_is_read_by_its_order(corpus):
     (corpus / "metadata.csv").write_text(ROWS.removeprefix(HEADER).replace(",", "|"))
     assert {cut.supervisions[0].text for cut in corpora.load("folder", corpus).cuts} == {"ann", "bob"}
+
+
+def test_the_readme_counts_them():
+    tables = [value for name, value in vars(bad_files).items() if name.isupper() and isinstance(value, dict)]
+    n = sum(isinstance(kind, Kind) for table in tables for kind in table.values())
+    assert f"lists {n} kinds" in (files.ROOT / "README.md").read_text()
