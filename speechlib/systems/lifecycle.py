@@ -363,11 +363,11 @@ def at_hand(
 
 def data_of(experiment: Experiment, others: Iterable[Trained]) -> Data | None:
     """What an experiment learns from, where one of the others has it open."""
-    return next((other.data for other in others if _opens(other.experiment) == _opens(experiment)), None)
+    return next((other.data for other in others if opens(other.experiment) == opens(experiment)), None)
 
 
-def _opens(experiment: Experiment) -> tuple:
-    """All that `prepare` goes by."""
+def opens(experiment: Experiment) -> tuple:
+    """All that `prepare` goes by: the same for experiments that learn from the same data."""
     voices = getattr(experiment.model, "voices", "speaker")
     return experiment.corpus, experiment.pack, experiment.split, voices, experiment.codec
 

@@ -15,7 +15,7 @@ from ..errors import BadFile, SpeechlibError, UnknownName
 from ..presets import Experiment
 from ..runs import Run
 from ..training import Progress
-from .lifecycle import prepare, train
+from .lifecycle import opens, prepare, train
 
 _INTERRUPTED = 130  # exit code of a process that was told to stop
 _GIVEN_AWAY = 256  # trainings that a cluster is given at once: a thread waits for each of them
@@ -45,7 +45,9 @@ def sweep(
     experiments = list(distinct.values())
     finished = {i: run for i, run in enumerate(map(finished_run, experiments)) if run}
     unfinished = [experiment for i, experiment in enumerate(experiments) if i not in finished]
-    for key, experiment in {_data_of(experiment): experiment for experiment in unfinished}.items():
+    for key, experiment in {repr(opens(experiment)): experiment for experiment in unfinished}.items():
+        if workers is not None and experiment.codec is not None:
+            continue  # a codec may have to be trained first: by a worker
         with suppress(Exception):  # packed and read once, here; what cannot be had, its runs will say
             data[key] = prepare(experiment, executor=workers and workers.executor())
     steps, stopped = {i: 0 for i in range(len(experiments))}, threading.Event()
@@ -67,7 +69,7 @@ def sweep(
             if workers is not None:
                 _train_on(workers, experiments[i], tell)
             elif jobs == 1:
-                train(experiments[i], tell, data.get(_data_of(experiments[i])))
+                train(experiments[i], tell, data.get(repr(opens(experiments[i]))))
             else:
                 _train_elsewhere(experiments[i], tell)
         except Exception as error:
@@ -112,12 +114,6 @@ def best(found: Iterable[Run], by: str = "loss", highest: bool = False) -> list[
     finite = [value for value in values if math.isfinite(value)]
     wanted = (max if highest else min)(finite, default=None)
     return [run for run, value in zip(done, values) if value == wanted]
-
-
-def _data_of(experiment: Experiment) -> str:
-    """The same for experiments that learn from the same data."""
-    e = experiment
-    return repr((e.corpus, e.pack, e.split, getattr(e.model, "voices", "speaker"), e.inputs, e.source))
 
 
 def _train_elsewhere(experiment: Experiment, progress: Progress) -> None:

@@ -81,9 +81,13 @@ def _of_codes(codes: Tensor, vocoder: Run | Trained | str | None, speaker: int, 
     return system_of(trained.experiment).vocode(trained, codes[None].long(), speaker, **options)
 
 
-def sample_rate(vocoder: Run | Trained | str | None, config: FeatureConfig) -> int:
-    """Hertz of what `vocode` gives."""
-    return config.sample_rate if vocoder is None else _loaded(vocoder).data.pack.config.sample_rate
+def sample_rate(vocoder: Run | Trained | str | None, config: FeatureConfig | None = None) -> int:
+    """Hertz of what `vocode` gives; of Griffin-Lim (None) those of the features."""
+    if vocoder is None:
+        return config.sample_rate
+    if isinstance(vocoder, Trained):
+        return vocoder.experiment.pack.sample_rate
+    return (shipped(vocoder) if isinstance(vocoder, str) else experiment_of(vocoder)).pack.sample_rate
 
 
 def converted(features: Tensor, given: FeatureConfig, wanted: FeatureConfig) -> Tensor:
