@@ -8,6 +8,7 @@ import pytest
 import soundfile
 
 from speechlib import corpora
+from speechlib.__main__ import main
 from speechlib.corpora import toy
 from speechlib.errors import SpeechlibError
 
@@ -157,3 +158,37 @@ def test_the_systems_library_is_the_fallback_of_a_wheel_that_does_not_load(monke
     monkeypatch.setattr(toy.ctypes.util, "find_library", lambda name: None)
     with pytest.raises(SpeechlibError, match=r"no library of it loads \(.*broken.so"):
         toy.find_espeak()
+
+
+def test_recordings_of_somebody_else_are_not_replaced(tmp_path, capsys):
+    """`corpus_root` names a folder of one's own, and `corpus` was forgotten: toy is the default."""
+    recordings = tmp_path / "recordings"
+    (recordings / "ann").mkdir(parents=True)
+    (recordings / "ann/mine.wav").write_bytes(b"precious")
+    with pytest.raises(SpeechlibError, match="recordings holds something else than the toy corpus.*corpus=folder"):
+        corpora.load("toy", recordings)
+    assert main(["corpus", "toy", "--root", str(recordings)]) == 2
+    assert "holds something else" in capsys.readouterr().err
+    with pytest.raises(SpeechlibError, match="holds something else"):
+        toy.build(recordings / "ann/mine.wav")
+    assert [path.read_bytes() for path in recordings.rglob("*") if path.is_file()] == [b"precious"]
+    assert [path.name for path in tmp_path.iterdir()] == ["recordings"]
+
+
+def test_a_finished_corpus_is_opened_without_writing(root, corpus, monkeypatch):
+    """From a disk that can only be read."""
+
+    def refuse(*_, **__):
+        raise OSError("read-only file system")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
+    assert len(list(corpora.load("toy", root).cuts)) == len(list(corpus.cuts))
+
+
+def test_of_a_damaged_recipe_it_is_made_again(tmp_path, monkeypatch):
+    (tmp_path / "toy").mkdir()
+    (tmp_path / "toy/recipe.json").write_text('{"recipe": ')
+    made = []
+    monkeypatch.setattr(toy, "_speak_in_process", lambda name, part: made.append(name) or [])
+    toy.build(tmp_path / "toy")
+    assert set(made) == set(toy.VOICES)

@@ -20,6 +20,7 @@ import random
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -27,7 +28,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import audio
-from ..errors import SpeechlibError
+from ..errors import BadFile, SpeechlibError
 from ..files import ROOT, atomic_folder, fingerprint, read_json, write_json
 from . import folder
 from .assemble import Corpus
@@ -85,20 +86,43 @@ def load(root: Path) -> Corpus:
 
 
 def build(root: Path) -> None:
-    """Make the corpus, one process per voice; it appears whole or not at all, and two builders wait for each other."""
+    """Make the corpus, one process per voice; it appears whole or not at all, and two builders wait for each other.
+
+    Raises SpeechlibError for a folder in which somebody else has something: nothing of that is touched.
+    """
     from filelock import FileLock
 
     recipe = {"recipe": fingerprint(VOICES, SENTENCES, SHARED, OWN, PHONES, 1)}
+    if _made_by(root) == recipe:
+        return
+    _ours(root)
     root.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{root}.lock"):
-        if (root / "recipe.json").is_file() and read_json(root / "recipe.json") == recipe:
+        if _made_by(root) == recipe:  # by whom this one waited for
             return
+        _ours(root)
         find_espeak()  # one clear error rather than twelve
         with atomic_folder(root) as part, ThreadPoolExecutor(os.cpu_count()) as pool:
             rows = [row for rows in pool.map(lambda name: _speak_in_process(name, part), VOICES) for row in rows]
             with open(part / "metadata.csv", "w", encoding="utf-8", newline="") as file:
                 csv.writer(file).writerows([("utt", "speaker", "gender", "path", "text"), *rows])
             write_json(part / "recipe.json", recipe)
+
+
+def _made_by(root: Path) -> dict | None:
+    """The recipe that the corpus in `root` was made by; None where there is none, or a damaged one."""
+    with suppress(BadFile):
+        return read_json(root / "recipe.json")
+    return None
+
+
+def _ours(root: Path) -> None:
+    """Raises SpeechlibError where `root` is not empty and no toy corpus: making one would replace all of it."""
+    if root.exists() and not (root / "recipe.json").is_file() and not (root.is_dir() and not any(root.iterdir())):
+        raise SpeechlibError(
+            f"{root} holds something else than the toy corpus, which is made anew where it is missing: name an empty "
+            "folder, or read your recordings with corpus=folder"
+        )
 
 
 def reads(speaker: str) -> list[int]:
