@@ -10,7 +10,7 @@ from test_windows import make_pack
 from speechlib import configs, presets
 from speechlib.errors import SpeechlibError
 from speechlib.evaluation import draws
-from speechlib.evaluation.draws import frechet, frechet_of_gaussians
+from speechlib.evaluation.distortion import frechet_distance, frechet_of_gaussians
 from speechlib.figures import windows as figures
 from speechlib.systems import build
 from speechlib.systems.compared import NAIVE, REAL, compared
@@ -43,11 +43,11 @@ def test_frechet_distance_of_covariances_that_do_not_commute():
 def test_frechet_distance_of_vectors_is_that_of_their_moments():
     rng = np.random.default_rng(0)
     a = rng.normal(size=(20_000, 3))
-    assert frechet(a, a) == pytest.approx(0, abs=1e-9)
-    assert frechet(a, a + [1, 0, 2]) == pytest.approx(5, rel=1e-6)
-    assert frechet(a, 3 * rng.normal(size=(20_000, 3))) == pytest.approx(3 * (3 - 1) ** 2, rel=0.03)
-    with pytest.raises(SpeechlibError, match="two at least"):
-        frechet(a[:1], a)
+    assert frechet_distance(a, a) == pytest.approx(0, abs=1e-9)
+    assert frechet_distance(a, a + [1, 0, 2]) == pytest.approx(5, rel=1e-6)
+    assert frechet_distance(a, 3 * rng.normal(size=(20_000, 3))) == pytest.approx(3 * (3 - 1) ** 2, rel=0.03)
+    with pytest.raises(SpeechlibError, match="with N, M > 1"):
+        frechet_distance(a[:1], a)
 
 
 def test_shapes_are_the_low_orders_of_a_cosine_transform():

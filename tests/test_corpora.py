@@ -164,6 +164,16 @@ def test_names_that_repeat_over_speakers_get_the_speaker_in_front(tmp_path):
     assert tiers(corpus, "bob_s1") == {"phone": [("b", 0.0, 0.2)]}
 
 
+def test_a_name_that_several_recordings_share_is_not_said_to_be_missing(tmp_path):
+    for speaker in ("ann", "bob"):
+        tone(tmp_path / speaker / "s1.wav")
+    tone(tmp_path / "s2.wav")
+    text(tmp_path / "metadata.csv", "utt,speaker,gender,text\ns1,eve,F,one\ns2,ann,F,two\ns3,ann,F,three\n")
+    why = {skipped.path.rpartition(": ")[2]: skipped.reason for skipped in corpora.load("folder", tmp_path).skipped}
+    assert why["s1"] == "several recordings have this name: write its path"
+    assert why["s3"] == "there is no such recording"
+
+
 def test_labels_of_all_formats_beside_the_audio_or_in_a_tree(tmp_path):
     for name in "abcde":
         tone(tmp_path / f"{name}.wav", rate=8000)
@@ -318,6 +328,12 @@ def test_ljspeech(tmp_path):
     assert "1 of 1 recordings have no transcript" in reasons(corpora.load("ljspeech", home))
 
 
+def test_timit_with_a_recording_outside_its_folders(tmp_path):
+    tone(tmp_path / "stray.wav")
+    tone(tmp_path / "TRAIN/DR1/FCJF0/SA1.WAV", format="NIST")
+    assert "FCJF0_SA1" in said(corpora.load("timit", tmp_path))
+
+
 @pytest.mark.parametrize("capitals", [True, False])
 def test_timit_sphere_and_riff(tmp_path, capitals):
     case = str.upper if capitals else str.lower
@@ -403,6 +419,7 @@ class Server(SimpleHTTPRequestHandler):
     """A file server that understands `Range: bytes=n-` and notes what was asked for."""
 
     asked: list = []
+    breaks_off: list = []  # after so many bytes of an answer; once for each
 
     def do_GET(self):
         begin = int((self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").rstrip("-"))
@@ -417,7 +434,7 @@ class Server(SimpleHTTPRequestHandler):
         self.send_response(206 if begin else 200)
         self.send_header("Content-Length", str(len(data) - begin))
         self.end_headers()
-        self.wfile.write(data[begin:])
+        self.wfile.write(data[begin:][: self.breaks_off.pop() if self.breaks_off else None])
 
     def log_message(self, *_):
         pass
@@ -428,7 +445,7 @@ def served(tmp_path):
     """(folder, its URL) of a server on this machine."""
     folder = tmp_path / "server"
     folder.mkdir()
-    Server.asked = []
+    Server.asked, Server.breaks_off = [], []
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Server, directory=folder))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield folder, f"http://127.0.0.1:{server.server_port}"
@@ -490,6 +507,16 @@ def test_download_resumes_where_it_broke_off(ljspeech_archive, tmp_path):
     (third / "LJSpeech-1.1.tar.bz2.part").write_bytes(data)
     corpora.download("ljspeech", third)
     assert (third / "LJSpeech-1.1/metadata.csv").is_file()
+
+
+def test_what_a_broken_connection_has_brought_is_kept(ljspeech_archive, tmp_path):
+    """A server that closes too early raises nothing by itself."""
+    Server.breaks_off = [150]
+    with pytest.raises(SpeechlibError, match=r"ended after 150 of [\d,]+ bytes.; run again to resume"):
+        corpora.download("ljspeech", tmp_path / "target")
+    corpora.download("ljspeech", tmp_path / "target")
+    assert Server.asked == [("/LJSpeech-1.1.tar.bz2", 0), ("/LJSpeech-1.1.tar.bz2", 150)]
+    assert (tmp_path / "target/LJSpeech-1.1/metadata.csv").is_file()
 
 
 def test_another_archive_than_expected_is_refused_and_removed(ljspeech_archive, tmp_path):

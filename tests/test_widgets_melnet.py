@@ -116,6 +116,20 @@ def test_what_it_cannot_draw_is_said(trained):
     assert painting.drawn is None
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_what_goes_wrong_in_its_thread_is_said(trained, monkeypatch):
+    painting = widgets.melnet_painting(trained, seconds=0.5)
+
+    def out_of_memory(*_, **__):
+        raise MemoryError("no room for <8 GB>")
+
+    monkeypatch.setattr(painting, "_paint", out_of_memory)
+    painting.begin.click()
+    painting.wait()
+    assert "MemoryError: no room for &lt;8 GB&gt;" in painting.told.value
+    assert not painting.begin.disabled
+
+
 def test_pictures_are_not_drawn_more_often_than_they_are_looked_at(trained, monkeypatch):
     painting, pictures = widgets.melnet_painting(trained, seconds=0.5), []
     monkeypatch.setattr("speechlib.widgets.painting.REDRAWN", 1e9)

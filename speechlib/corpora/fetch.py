@@ -1,6 +1,7 @@
 """Downloads: resumed where they broke off, checked against a SHA-256, and unpacked without trusting the archive."""
 
 import hashlib
+import http.client
 import lzma
 import shutil
 import tarfile
@@ -44,7 +45,7 @@ def fetch(url: str, sha256: str, root: Path, into: Path, progress: Progress | No
 
 
 def unpack(archive: Path, into: Path) -> None:
-    """Everything in a .zip or .tar.* below `into`: all of it, or nothing.
+    """Everything in a .zip or .tar.* below `into`; nothing of an archive that is damaged or not to be trusted.
 
     Raises BadFile for a member that would land elsewhere or is no file, and for more bytes than an archive of this size
     can mean; FullDisk where there is no room for them.
@@ -118,11 +119,14 @@ def _get(url: str, part: Path, progress: Progress | None) -> None:
                     done += len(block)
                     if progress:
                         progress(done, have + size if size else 0, url)
+            if done < have + size:  # of a connection that ends too early nobody raises anything
+                told = f"it ended after {done:,} of {have + size:,} bytes"
+                raise SpeechlibError(f"{url} could not be read ({told}); run again to resume after {part.name}")
     except urllib.error.HTTPError as error:
         if error.code == 416:  # asked for what comes after the end: all is there
             return
         raise SpeechlibError(f"{url}: the server answers {error.code} {error.reason}") from None
-    except (urllib.error.URLError, OSError) as error:
+    except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
         if is_full(error):
             raise FullDisk(part, error.strerror) from None
         reason = getattr(error, "reason", error)

@@ -61,7 +61,7 @@ def load(root: Path, name: str = "folder") -> Corpus:
         row = found.get(path, Row(""))
         text = row.text or read_text(texts.get(path.with_suffix("")))
         utterances.append(Utterance(ids[path], path, speakers[path], row.gender, text, find(path)))
-    skipped += [Skipped(f"{table}: {row.key}", row.wrong or "there is no such recording") for row in missing]
+    skipped += [Skipped(f"{table}: {row.key}", why) for row, why in missing.items()]
     settled = {*found.values(), *missing}
     twice = [row for row in rows if row not in settled]
     skipped += [Skipped(f"{table}: {row.key}", "a later line names the same recording and counts") for row in twice]
@@ -147,20 +147,22 @@ def _table(root: Path, audio: dict[Path, Path]) -> tuple[Path | None, list[Row],
     return None, [], unread
 
 
-def _match(rows: Iterable[Row], audio: dict[Path, Path]) -> tuple[dict[Path, Row], list[Row]]:
-    """(recording -> its row, rows without a recording). A key may be a path, with or without suffix, or a bare name;
+def _match(rows: Iterable[Row], audio: dict[Path, Path]) -> tuple[dict[Path, Row], dict[Row, str]]:
+    """(recording -> its row, a row without a recording -> why). A key may be a path, with or without suffix, or a bare name;
     a bare name that several recordings share belongs to the one in its speaker's folder."""
     by_key: dict[str, list[Path]] = defaultdict(list)
     for path, relative in audio.items():
         for key in {relative.as_posix(), relative.with_suffix("").as_posix(), path.name, path.stem}:
             by_key[key].append(path)
-    found, missing = {}, []
+    found, missing = {}, {}
     for row in rows:
-        candidates = [] if row.wrong else by_key.get(row.key.removeprefix("./"), [])
+        several, candidates = "", [] if row.wrong else by_key.get(row.key.removeprefix("./"), [])
         if len(candidates) > 1:
             candidates = [path for path in candidates if row.speaker in audio[path].parts]
+            several = "" if candidates else "several recordings have this name: write its path"
         found |= dict.fromkeys(candidates, row)
-        missing += [] if candidates else [row]
+        if not candidates:
+            missing[row] = row.wrong or several or "there is no such recording"
     return found, missing
 
 

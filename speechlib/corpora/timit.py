@@ -22,7 +22,7 @@ def load(root: Path) -> Corpus:
     utterances = []
     for (folder, name), path in recordings.items():
         times = [notes_beside.get((folder, name, suffix)) for suffix in (".phn", ".wrd")]
-        split, dialect = ([""] * 2 + [part.upper() for part in folder.relative_to(root).parts])[-3:-1]
+        split, dialect = ([""] * 3 + [part.upper() for part in folder.relative_to(root).parts])[-3:-1]
         utterances.append(
             Utterance(
                 id=f"{folder.name}_{name}".upper(),

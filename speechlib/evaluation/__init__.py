@@ -1,4 +1,4 @@
-"""What codes are worth, measured: token tables in, numbers and tables out. Nothing here draws or prints."""
+"""What codes, waves and models are worth, measured: numbers and tables out. Nothing here draws or prints."""
 
 from .alignments import bigram_diagonal
 from .clustering import agreement

@@ -65,20 +65,23 @@ def spectral_convergence(reference, estimate) -> float:
 
 
 def frechet_distance(x, y) -> float:
-    """Squared Frechet distance between Gaussians fitted to x (N, D) and y (M, D).
-
-    |m_x - m_y|^2 + tr(C_x + C_y - 2 (C_x C_y)^(1/2)), Dowson & Landau 1982; on features of a network it is the FID of
-    Heusel et al. 2017. Needs two rows or more of each.
-    """
+    """Squared Frechet distance between Gaussians fitted to x (N, D) and y (M, D); on features of a network it is the
+    FID of Heusel et al. 2017 (arXiv 1706.08500). Raises SpeechlibError for fewer than two rows of either."""
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or min(len(x), len(y)) < 2:
         raise SpeechlibError(f"a Frechet distance needs (N, D) and (M, D) with N, M > 1, got {x.shape} and {y.shape}")
-    cov_x, cov_y = (np.atleast_2d(np.cov(z, rowvar=False)) for z in (x, y))
-    values, vectors = np.linalg.eigh(cov_x)
-    root_x = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
-    cross = np.sqrt(np.clip(np.linalg.eigvalsh(root_x @ cov_y @ root_x), 0, None)).sum()
-    shift = x.mean(axis=0) - y.mean(axis=0)
-    return float(max(shift @ shift + np.trace(cov_x) + np.trace(cov_y) - 2 * cross, 0))
+    return frechet_of_gaussians(x.mean(0), np.cov(x, rowvar=False), y.mean(0), np.cov(y, rowvar=False))
+
+
+def frechet_of_gaussians(mean_a, cov_a, mean_b, cov_b) -> float:
+    """|m_a - m_b|^2 + tr(A + B - 2 (A^(1/2) B A^(1/2))^(1/2)), the squared Wasserstein-2 distance (Dowson & Landau
+    1982); never below 0."""
+    cov_a, cov_b = np.atleast_2d(cov_a), np.atleast_2d(cov_b)
+    values, vectors = np.linalg.eigh(cov_a)
+    root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
+    between = np.sqrt(np.linalg.eigvalsh(root @ cov_b @ root).clip(min=0)).sum()
+    apart = np.square(np.asarray(mean_a) - np.asarray(mean_b)).sum()
+    return float(max(apart + np.trace(cov_a) + np.trace(cov_b) - 2 * between, 0.0))
 
 
 class Distortion(NamedTuple):

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ..errors import SpeechlibError
 from ..models.wae import mmd
 from . import probes
+from .distortion import frechet_distance
 
 ORDERS = (20, 4)  # over bands: the envelope of a spectrum; over frames: level, slope and two bends
 N_FITTED = 6000  # windows that the classifier of phones is fitted on
@@ -25,25 +25,6 @@ def shapes(windows) -> np.ndarray:
     windows = np.asarray(windows, dtype=np.float64)
     bands, frames = (min(order, size) for order, size in zip(ORDERS, windows.shape[1:]))
     return dctn(windows, axes=(1, 2), norm="ortho")[:, :bands, :frames].reshape(len(windows), -1)
-
-
-def frechet(a, b) -> float:
-    """Frechet distance between Gaussians that have mean and covariance of a (N, D) and b (M, D) (Dowson & Landau 1982;
-    Heusel et al. 2017, arXiv 1706.08500, for images). Raises SpeechlibError for fewer than two vectors."""
-    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    if min(len(a), len(b)) < 2 or a.shape[1:] != b.shape[1:]:
-        raise SpeechlibError(f"vectors {a.shape} and {b.shape}: wanted two at least of each, of one length")
-    return frechet_of_gaussians(a.mean(0), np.cov(a.T), b.mean(0), np.cov(b.T))
-
-
-def frechet_of_gaussians(mean_a, cov_a, mean_b, cov_b) -> float:
-    """|m_a - m_b|^2 + tr(A + B - 2 (A^(1/2) B A^(1/2))^(1/2)), the squared Wasserstein-2 distance; never below 0."""
-    cov_a, cov_b = np.atleast_2d(cov_a), np.atleast_2d(cov_b)
-    values, vectors = np.linalg.eigh(cov_a)
-    root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
-    between = np.sqrt(np.linalg.eigvalsh(root @ cov_b @ root).clip(min=0)).sum()
-    apart = np.square(np.asarray(mean_a) - np.asarray(mean_b)).sum()
-    return float(max(apart + np.trace(cov_a) + np.trace(cov_b) - 2 * between, 0.0))
 
 
 class BandGaussian(NamedTuple):
@@ -91,7 +72,7 @@ class Judge(NamedTuple):
         shares = [np.eye(p.shape[1])[p.argmax(1)].mean(0) for p in (believed, wanted)]
         deviation = real.std((0, 2)).clip(min=1e-3)
         return {
-            "frechet": frechet(mine, theirs),
+            "frechet": frechet_distance(mine, theirs),
             "mmd": float(mmd(*(torch.from_numpy(x[:n]).float() for x in (mine, theirs)), std)),
             "band_mean": float((np.abs(drawn.mean((0, 2)) - real.mean((0, 2))) / deviation).mean()),
             "band_variance": float(np.abs(drawn.var((0, 2)) / deviation**2 - 1).mean()),

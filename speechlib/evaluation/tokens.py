@@ -1,6 +1,6 @@
 """The token table: one row per code, joined by utterance id with who speaks and which phone is spoken at that time.
 
-Everything in this room reads it. Its columns: utterance (id), speaker, gender, step (0, 1, ...), time (seconds, centre
+Whatever asks about codes reads it. Columns: utterance (id), speaker, gender, step (0, 1, ...), time (seconds, centre
 of the code), code, phone (stress marks taken off; missing, NaN, outside the labels). Text columns are categories: a
 million rows take some 30 MB, and counting them is arithmetic on integers.
 """

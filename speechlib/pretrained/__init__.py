@@ -104,7 +104,8 @@ def release(run: Run, name: str, command: str) -> Path:
             raise SpeechlibError(
                 f"{name} would have {size:,} bytes, at most {MAX_BYTES:,} ship: make the model smaller"
             )
-    (FOLDER / "README.md").write_text(readme(), encoding="utf-8")
+    with files.atomic(FOLDER / "README.md") as part:
+        part.write_text(readme(), encoding="utf-8")
     return target
 
 

@@ -83,7 +83,8 @@ def code_players(pack, tokens, n_codes: int = 6, n_voices: int = 4) -> HTML:
     loudness is matched within a row. Raises SpeechlibError for no tokens.
     """
     found = instances(tokens, step_seconds(tokens))
-    present = [s for s in range(len(pack.speakers)) if str(pack.speakers[s]) in set(found["speaker"])]
+    heard = set(found["speaker"])
+    present = [s for s in range(len(pack.speakers)) if str(pack.speakers[s]) in heard]
     present.sort(key=lambda s: (str(pack.genders[s]), str(pack.speakers[s])))
     chosen = sorted({present[round(i)] for i in np.linspace(0, len(present) - 1, n_voices)}, key=present.index)
     rows = "<th>code</th>" + "".join(f"<th>{escape(voice_name(pack, s))}</th>" for s in chosen)

@@ -1,4 +1,4 @@
-"""Explorers: browse a corpus, compare reconstructions, walk a codebook, scrub through aligned codes.
+"""Explorers: browse a corpus, compare reconstructions, scrub through aligned codes.
 
 Each is built from plain parts of the workbook (a corpus, a trained system, its token table) and is a widget that
 also shows a still where no kernel answers. Sound is compared at equal loudness; time is in seconds, frequency in kHz.

@@ -72,6 +72,9 @@ class Painting(ipywidgets.VBox):
             self._paint(live, **{name: control.value for name, control in self.controls.items()})
         except SpeechlibError as error:
             self.told.value = f"<b>{escape(str(error))}</b>"
+        except Exception as error:  # a thread has nobody else to tell: memory, a driver, a mistake of ours
+            self.told.value = f"<b>{escape(type(error).__name__)}: {escape(str(error))}</b>"
+            raise
         finally:
             self.begin.disabled, self.stop.disabled = False, True
 
