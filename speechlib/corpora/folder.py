@@ -148,8 +148,8 @@ def _table(root: Path, audio: dict[Path, Path]) -> tuple[Path | None, list[Row],
 
 
 def _match(rows: Iterable[Row], audio: dict[Path, Path]) -> tuple[dict[Path, Row], dict[Row, str]]:
-    """(recording -> its row, a row without a recording -> why). A key may be a path, with or without suffix, or a bare name;
-    a bare name that several recordings share belongs to the one in its speaker's folder."""
+    """(recording -> its row, a row without a recording -> why). A key may be a path, with or without suffix, or a bare
+    name; a bare name that several recordings share belongs to the one in its speaker's folder."""
     by_key: dict[str, list[Path]] = defaultdict(list)
     for path, relative in audio.items():
         for key in {relative.as_posix(), relative.with_suffix("").as_posix(), path.name, path.stem}:
