@@ -42,11 +42,6 @@ def phone_given_code(mapping: Mapping) -> pd.DataFrame:
     return mapping.counts.div(mapping.counts.sum(axis=1).replace(0, 1), axis=0)
 
 
-def code_given_phone(mapping: Mapping) -> pd.DataFrame:
-    """P(code | phone), the source system's table: rows are phones and sum to 1."""
-    return mapping.counts.T.div(mapping.counts.sum(axis=0), axis=0)
-
-
 class Accuracy(NamedTuple):
     accuracy: float  # share of codes whose mapped phone is the one spoken
     majority: float  # the same for the commonest phone of the fitted part, whatever the code

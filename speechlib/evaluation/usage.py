@@ -50,16 +50,3 @@ def bitrate(tokens: pd.DataFrame, codebook_size: int) -> Bitrate:
     rate = 1 / step_seconds(tokens)
     bits = float(entropy(code_counts(tokens["code"], codebook_size)))
     return Bitrate(rate, bits, rate * bits, rate * float(np.log2(codebook_size)))
-
-
-class PerElement(NamedTuple):
-    nats: float
-    bits: float
-
-
-def nll_per_element(nll_nats: float, n_elements: int) -> PerElement:
-    """A summed negative log-likelihood (nats) per sample, pixel or code: the figure that compares across lengths."""
-    if n_elements < 1:
-        raise SpeechlibError(f"a likelihood per element needs at least one element, got {n_elements}")
-    nats = float(nll_nats) / n_elements
-    return PerElement(nats, nats / float(np.log(2)))
