@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from speechlib import configs, presets, runs, systems
+from speechlib import audio, configs, presets, runs, systems
 from speechlib.errors import SpeechlibError
 from speechlib.features import FeatureConfig
 from speechlib.generation.eager_wavenet import EagerWaveNet
@@ -15,6 +15,7 @@ from speechlib.generation.numba_wavenet import NumbaWaveNet
 from speechlib.models.standardise import CodeVectors
 from speechlib.models.wavenet import WaveNet
 from speechlib.systems import judging, vocoding
+from speechlib.systems.resynthesis import resynthesise
 
 CODE = 160  # samples
 FEW = {"training.steps": 4, "training.precision": "fp32", "training.validate_every": 4}
@@ -137,6 +138,20 @@ def test_all_vocoders_of_the_same_codes_are_found_and_judged(trained):
     assert len(noise) >= 0.5 * 8_000 - CODE
     table = judging.judge(found.data, clips, "codes", {"noise": lambda clip: noise})
     assert np.isfinite(table.loc["noise", "log_mel_distance"])
+    inverted = judging.judge(found.data, clips, "codes", {"bands": says[judging.GRIFFIN_LIM]})
+    assert inverted.loc["bands", "log_mel_distance"] < table.loc["noise", "log_mel_distance"]
+
+
+def test_a_recording_of_anyone_is_said_by_its_codes(trained, tmp_path):
+    found = trained["flowavenet"]
+    pack, i = found.data.pack, 0
+    audio.write(tmp_path / "me.wav", pack.wave(i), 8_000)
+    (path,) = resynthesise(found, tmp_path / "me.wav", [pack.speakers[1]], tmp_path, seed=2)
+    assert path.name == f"me_{pack.speakers[1]}.wav"
+    said, rate = audio.read(path)
+    expected = vocoding.vocode(pack.codes_of(i), found, speaker=1, seed=2)[: len(said)]
+    assert rate == 8_000
+    np.testing.assert_allclose(said, expected, atol=0.05)  # written with 16 bit, and its codes read off 16 bit
 
 
 def test_bands_drawn_from_codes_are_said_by_vocoders_of_bands(trained):

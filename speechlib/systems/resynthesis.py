@@ -1,6 +1,7 @@
 """A recording of anyone through a trained system and out again, as files: for vocoders and for codecs alike."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -9,9 +10,10 @@ from .. import audio, packs
 from ..errors import SpeechlibError, UnknownName
 from ..features import extract
 from ..models.speakers import NOBODY
+from ..presets import CODES
 from . import voices
 from .data import Trained
-from .lifecycle import system_of
+from .lifecycle import source_of, system_of
 
 NOBODYS_NAME = "none"  # as a speaker's name: nobody's voice, for decoders that know it
 
@@ -51,7 +53,11 @@ def resynthesise(
         return [folder / voices.file_name(path, name) for name in said]
     wave, rate = audio.read(path, pack.config.sample_rate, duration=seconds)
     wave = torch.from_numpy(packs.conditioned(wave, pack.config))
-    features = extract(wave, pack.config_of(trained.experiment.frames("inputs")))
+    if trained.experiment.inputs == CODES:
+        codec = source_of(replace(trained.experiment, source=trained.experiment.codec))
+        features = voices.codes_of_wave(codec, wave)[None].cpu()
+    else:
+        features = extract(wave, pack.config_of(trained.experiment.frames("inputs")))
     written = []
     for i in indices:
         name = trained.experiment.system if i is None else pack.speakers[i] if i >= 0 else "no_speaker"

@@ -129,6 +129,15 @@ def convert(trained: Trained, asked: Sequence[tuple[int, int]], seconds: float =
     return [Spoken(i, s, wave[: min(limit, int(pack.n_samples[i]))]) for (i, s), wave in zip(asked, waves)]
 
 
+@torch.inference_mode()
+def codes_of_wave(trained: Trained, wave: Tensor) -> Tensor:
+    """What a codec makes of anyone's wave (S,), at its rate and conditioned as its pack is: codes (L,), or (G, L)
+    of slices."""
+    pack, inputs = trained.data.pack, trained.experiment.inputs
+    read = wave if inputs == WAVE else features.extract(wave, pack.config_of(inputs))
+    return trained.model.codes(read[None].to(device_of(trained.model)))[0]
+
+
 def file_name(recording: Path, voice: str) -> str:
     """What a recording said by a voice is called: no speaker's name leaves the folder."""
     return f"{recording.stem}_{voice.replace('/', '-')}.wav"
@@ -142,13 +151,9 @@ def convert_file(
     In `folder` are then `<recording>_<speaker>.wav`, `<recording>_no_speaker.wav` and the codes,
     `<recording>_codes.npy`. Raises BadFile for a file that is no audio.
     """
-    pack, experiment, path = trained.data.pack, trained.experiment, Path(path)
+    pack, path = trained.data.pack, Path(path)
     wave = audio.read(path, pack.config.sample_rate, duration=seconds)[0]
-    wave = torch.from_numpy(packs.conditioned(wave, pack.config))
-    read = wave if experiment.inputs == WAVE else features.extract(wave, pack.config_of(experiment.inputs))
-    read = read.to(device_of(trained.model))
-    with torch.inference_mode():
-        codes = trained.model.codes(read[None])[0].cpu().numpy()
+    codes = codes_of_wave(trained, torch.from_numpy(packs.conditioned(wave, pack.config))).cpu().numpy()
     waves = speak(trained, [codes] * len(speakers), speakers, **generation)
     names = [pack.speakers[s] if s >= 0 else "no_speaker" for s in speakers]
     with atomic(Path(folder) / f"{path.stem}_codes.npy") as part, part.open("wb") as file:
