@@ -147,7 +147,8 @@ def test_weights_without_a_player_or_with_two_are_named(workspace):
 
 
 def test_a_nan_stops_the_game_and_names_the_term(workspace):
-    with pytest.raises(SpeechlibError, match=r"the term .* is nan"):
+    of_its_step = "utterance 6, .*, utterance 8, .* and 5 more"  # of batches 6 to 11: all that its players saw
+    with pytest.raises(SpeechlibError, match=rf"step 2: the term .* is nan.*{of_its_step}"):
         duel(bad=8)
     assert runs.find(Experiment(CONFIG)).status == "failed"
 
